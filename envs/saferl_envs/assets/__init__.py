@@ -1,0 +1,1 @@
+"""Robot models, one folder each, with where their numbers come from."""

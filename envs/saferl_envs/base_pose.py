@@ -1,0 +1,77 @@
+"""Pose of a robot's base from state, so that it is current: a free joint, or slides and hinges as planar robots have."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from saferl_envs.errors import TaskError, choose
+from saferl_envs.signals import FloatArray
+
+
+class BasePose:
+    """Position and tilt of one body that the world's joints move.
+
+    Args:
+        model: Compiled model.
+        body: The base; its joints alone move it against the world.
+        qpos: (N, nq) live positions.
+
+    Raises:
+        TaskError: The body does not exist.
+    """
+
+    def __init__(self, model: mujoco.MjModel, body: str, qpos: FloatArray) -> None:
+        names = [model.body(i).name for i in range(model.nbody)]
+        if body not in names:
+            raise TaskError(choose("body", body, names, "base_body"))
+        index = names.index(body)
+        joints = range(model.body_jntadr[index], model.body_jntadr[index] + model.body_jntnum[index])
+        self._qpos, self._origin = qpos, np.array(model.body_pos[index])
+        kinds = {j: int(model.jnt_type[j]) for j in joints}
+        address = {j: int(model.jnt_qposadr[j]) for j in joints}
+        free = [address[j] for j in joints if kinds[j] == int(mujoco.mjtJoint.mjJNT_FREE)]
+        self._free = free[0] if free else None
+        self._slides = [
+            (address[j], model.qpos0[address[j]], model.jnt_axis[j].copy())
+            for j in joints
+            if kinds[j] == int(mujoco.mjtJoint.mjJNT_SLIDE)
+        ]
+        hinges = [j for j in joints if kinds[j] == int(mujoco.mjtJoint.mjJNT_HINGE)]
+        self._hinge = (
+            (address[hinges[0]], model.qpos0[address[hinges[0]]], model.jnt_axis[hinges[0]].copy()) if hinges else None
+        )
+
+    def position(self, out: FloatArray) -> None:
+        """Write the position in the world, (N, 3) in m."""
+        if self._free is not None:
+            out[:] = self._qpos[:, self._free : self._free + 3]
+            return
+        out[:] = self._origin
+        for address, reference, axis in self._slides:
+            moved = self._qpos[:, address] - reference
+            for k in np.flatnonzero(axis):
+                out[:, k] += moved * axis[k]
+
+    def height(self, out: FloatArray) -> None:
+        """Write the height above the world's origin, (N, 1) in m."""
+        position = np.empty((out.shape[0], 3))
+        self.position(position)
+        out[:, 0] = position[:, 2]
+
+    def projected_gravity(self, out: FloatArray) -> None:
+        """Write the unit vector of gravity in the base's frame, (N, 3); upright is (0, 0, -1)."""
+        if self._free is not None:
+            w, x, y, z = self._qpos[:, self._free + 3 : self._free + 7].T
+        elif self._hinge is not None:
+            address, reference, axis = self._hinge
+            half = 0.5 * (self._qpos[:, address] - reference)
+            w, sine = np.cos(half), np.sin(half)
+            x, y, z = axis[0] * sine, axis[1] * sine, axis[2] * sine
+        else:
+            out[:] = (0.0, 0.0, -1.0)
+            return
+        # minus the third row of the rotation matrix: the world's -z seen from the base
+        out[:, 0] = -2.0 * (x * z - w * y)
+        out[:, 1] = -2.0 * (y * z + w * x)
+        out[:, 2] = -1.0 + 2.0 * (x * x + y * y)

@@ -1,0 +1,54 @@
+"""Constraints: written once, enforced by any method. One file per family."""
+
+from saferl_envs.constraints.base import Constraint, families, from_spec
+from saferl_envs.constraints.contact import ContactForce, ForbiddenContact
+from saferl_envs.constraints.gait import AirTime, FeetInContact
+from saferl_envs.constraints.joint import ActionRate, JointAcceleration, JointPosition, JointTorque, JointVelocity
+from saferl_envs.constraints.observation import SignalLimit
+from saferl_envs.constraints.posture import BaseHeight, BaseTilt, UpsideDown
+from saferl_envs.constraints.region import (
+    Ball,
+    Box,
+    Capsule,
+    HalfSpace,
+    KeepIn,
+    KeepOut,
+    Shape,
+    shape_from_spec,
+    shapes,
+)
+from saferl_envs.constraints.set import ConstraintSet, Evaluation, constraints_from_specs
+from saferl_envs.constraints.speed import AxisSpeed, PlanarSpeed
+
+__all__ = [
+    "ActionRate",
+    "AirTime",
+    "AxisSpeed",
+    "Ball",
+    "BaseHeight",
+    "BaseTilt",
+    "Box",
+    "Capsule",
+    "Constraint",
+    "ConstraintSet",
+    "ContactForce",
+    "Evaluation",
+    "FeetInContact",
+    "ForbiddenContact",
+    "HalfSpace",
+    "JointAcceleration",
+    "JointPosition",
+    "JointTorque",
+    "JointVelocity",
+    "KeepIn",
+    "KeepOut",
+    "PlanarSpeed",
+    "Shape",
+    "SignalLimit",
+    "UpsideDown",
+    "constraints_from_specs",
+    "families",
+    "from_spec",
+    "shape_from_spec",
+    "shapes",
+]

@@ -1,0 +1,68 @@
+"""Contact: how hard a group of bodies may push on the world, and which bodies may not touch it at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from saferl_envs.constraints.base import Constraint
+from saferl_envs.signals import FloatArray, Signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GroupForce(Constraint):
+    """A limit on `contact_force/<group>` (N, G): the magnitude in N of the net contact force on each member.
+
+    Attributes:
+        group: The group of bodies, as the task names it; its members are the components.
+    """
+
+    unit: str = "N"
+    group: str = "feet"
+
+    @property
+    def signal(self) -> str:
+        """Name of the force signal."""
+        return f"contact_force/{self.group}"
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset({self.signal})
+
+    @property
+    def component_signals(self) -> tuple[str, ...]:
+        return (self.signal,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactForce(_GroupForce):
+    """``|f_k| - limit`` in N for each member k of the group."""
+
+    family: ClassVar[str] = "contact_force"
+
+    def value(self, signals: Signals) -> FloatArray:
+        """Return the force minus the limit, (N, K)."""
+        return self.pick(signals, self.signal) - self.limit
+
+    def gradient(self, signals: Signals) -> Mapping[str, FloatArray]:
+        """Return 1 on the diagonal of the bound columns, (N, K, G)."""
+        return {self.signal: self.diagonal(signals, self.signal, np.ones_like(self.pick(signals, self.signal)))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForbiddenContact(_GroupForce):
+    """1 where ``|f_k| > limit``, else 0 (satisfied), for each member k that must not touch anything.
+
+    The limit is the force in N from which a touch counts; g itself is a boolean as a number, as in the released code of
+    Chane-Sane et al. 2024 (1 N on the base and the upper legs).
+    """
+
+    family: ClassVar[str] = "forbidden_contact"
+    limit: float = 1.0
+
+    def value(self, signals: Signals) -> FloatArray:
+        """Return 1.0 where a member touches, else 0.0, (N, K)."""
+        return (self.pick(signals, self.signal) > self.limit).astype(np.float64)

@@ -1,0 +1,199 @@
+"""The engine: one task on N copies, its constraints evaluated at every step. Every face of an environment drives this one.
+
+It never resets a copy by itself: the single, vector and Stable-Baselines3 faces each have their own rule for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from saferl_envs.constraints import Constraint, ConstraintSet
+from saferl_envs.errors import ConstraintError, TaskError
+from saferl_envs.mujoco_signals import MujocoSignals, compile_model
+from saferl_envs.noise import Noise
+from saferl_envs.signals import BoolArray, FloatArray, IntArray
+from saferl_envs.simulation import Simulation
+from saferl_envs.task import Memory, Task
+
+
+class Transition(NamedTuple):
+    """What one step of N copies under C constraints with K components brought. All arrays are new at every step.
+
+    Attributes:
+        observation: (N, obs) after the step, before any reset.
+        reward: (N,) sum of the reward terms.
+        reward_terms: Name to (N,).
+        terminated: (N,) terminal state reached, or physics diverged.
+        truncated: (N,) time limit reached and not terminated.
+        values: (N, K) signed constraint values, ``<= 0`` satisfied.
+        costs: (N, C) per-step costs.
+        violated: (N, C) whether a constraint is above zero.
+        cost: (N,) sum of the costs of constraints that have a cost limit.
+        episode_cost: (N,) running sum of `cost` over the episode.
+        diverged: (N,) whether physics diverged.
+    """
+
+    observation: FloatArray
+    reward: FloatArray
+    reward_terms: Mapping[str, FloatArray]
+    terminated: BoolArray
+    truncated: BoolArray
+    values: FloatArray
+    costs: FloatArray
+    violated: BoolArray
+    cost: FloatArray
+    episode_cost: FloatArray
+    diverged: BoolArray
+
+
+class Engine:
+    """N copies of a task.
+
+    Args:
+        task: What to simulate.
+        num_envs: Number of copies N.
+        threads: Threads for physics, 0 for all cores; results do not depend on it.
+        constraints: In place of the task's own, or None for those.
+        max_episode_steps: In place of the task's own, or None for that.
+        dump_dir: Where the last good state of a diverged copy is written, or None.
+
+    Raises:
+        SignalError: A constraint or the task needs a signal, joint or geom that does not exist.
+        ConstraintError: The constraints are empty, or two share a name.
+        TaskError: The model or a number is invalid.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int = 1,
+        *,
+        threads: int = 0,
+        constraints: Sequence[Constraint] | None = None,
+        max_episode_steps: int | None = None,
+        dump_dir: str | Path | None = None,
+    ) -> None:
+        wanted = tuple(task.constraints if constraints is None else constraints)
+        if not wanted:
+            raise ConstraintError(f"{type(task).__name__} needs at least one constraint")
+        steps = task.max_episode_steps if max_episode_steps is None else max_episode_steps
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+            raise TaskError(f"max_episode_steps must be a positive whole number, got {steps!r}")
+        required = set(task.requires).union(*(c.requires for c in wanted))
+        model = compile_model(task, required)
+        self.task, self.num_envs, self.max_episode_steps = task, num_envs, int(steps)
+        self.simulation = Simulation(model, num_envs, _substeps(task, model.opt.timestep), threads, dump_dir)
+        self.signals = MujocoSignals(task, self.simulation, required)
+        self.constraints = ConstraintSet(wanted, self.signals.offers())
+        self.seeds = np.arange(num_envs, dtype=np.uint64)
+        self.episodes = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)
+        self.episode_cost = np.zeros(num_envs)
+        self.memory: Memory = task.initial_memory(self._noise(np.arange(num_envs)))
+        self._limited = np.flatnonzero(self.constraints.limited)
+        low, high = task.action_bounds(model)
+        self.action_low, self.action_high = low, high
+        self._all = np.arange(num_envs)
+        self.reset()
+        self.reward_names = tuple(task.reward(self.signals.view, self.memory))
+
+    def seed(self, seeds: ArrayLike) -> None:
+        """Give every copy a seed, (N,), and forget how many episodes it has begun."""
+        self.seeds[:] = seeds
+        self.episodes[:] = 0
+
+    def _noise(self, ids: IntArray) -> Noise:
+        return Noise(self.seeds[ids], self.episodes[ids], self.steps[ids])
+
+    def reset(self, ids: IntArray | None = None) -> None:
+        """Begin a new episode for some copies (sorted ids), or for all."""
+        which = self._all if ids is None else ids
+        self.episodes[which] += 1
+        self.steps[which] = 0
+        self.episode_cost[which] = 0.0
+        noise = self._noise(which)
+        fields = self.task.randomize(noise, self.simulation.model)
+        if fields:
+            self.simulation.set_model_fields(which, fields)
+        self.simulation.set_state(which, *self.task.initial_state(noise, self.simulation.model))
+        for key, start in self.task.initial_memory(noise).items():
+            self.memory[key][which] = start
+        self.signals.reset(which)
+
+    def observe(self) -> FloatArray:
+        """Return the present observation of every copy, a new (N, obs) array."""
+        return self.task.observe(self.signals.view, self.memory)
+
+    def values(self) -> FloatArray:
+        """Return the present signed constraint values, (N, K)."""
+        return self.constraints.evaluate(self.signals.view).values
+
+    def step(self, actions: ArrayLike, ids: IntArray | None = None) -> Transition:
+        """Advance by one control step.
+
+        Args:
+            actions: (N, na). Not clipped: MuJoCo clamps controls to their ranges, reward terms see the action itself.
+            ids: Sorted copies to advance, or None for all. The rows of others are meaningless in what is returned.
+
+        Raises:
+            TaskError: The actions' shape is wrong or a number is not finite.
+        """
+        action = np.array(actions, copy=True)
+        if action.shape != (self.num_envs, self.action_low.shape[0]):
+            raise TaskError(f"actions have shape {action.shape}, expected {(self.num_envs, self.action_low.shape[0])}")
+        if action.dtype.kind != "f":
+            action = action.astype(np.float64)
+        signals, task = self.signals, self.task
+        signals.before_step()
+        signals.set_action(action)
+        self.simulation.ctrl[:] = task.control(action, self.memory)
+        bad = self.simulation.step(ids)
+        self.steps += 1
+        signals.update()
+        return self._transition(bad)
+
+    def _transition(self, bad: IntArray) -> Transition:
+        task, view = self.task, self.signals.view
+        terms = task.reward(view, self.memory)
+        reward = np.zeros(self.num_envs)
+        for term in terms.values():
+            reward += term
+        evaluation = self.constraints.evaluate(view)
+        ended = task.terminated(view, self.memory)
+        terminated = np.zeros(self.num_envs, np.bool_) if ended is None else ended
+        diverged = np.zeros(self.num_envs, np.bool_)
+        if bad.size:
+            diverged[bad] = True
+            terminated = terminated | diverged
+            for i in bad.tolist():
+                self.simulation.report_divergence(i, int(self.steps[i]), int(self.seeds[i]))
+        truncated = (self.steps >= self.max_episode_steps) & ~terminated
+        cost = np.zeros(self.num_envs)
+        for c in self._limited:
+            cost += evaluation.costs[:, c]
+        self.episode_cost += cost
+        self.memory = task.advance(self.memory, view, self._noise(self._all)) if self.memory else {}
+        return Transition(
+            self.observe(), reward, terms, terminated, truncated, evaluation.values, evaluation.costs,
+            evaluation.violated, cost, self.episode_cost.copy(), diverged,
+        )  # fmt: skip
+
+
+def _substeps(task: Task, timestep: float) -> int:
+    """Return the physics steps per control step.
+
+    Raises:
+        TaskError: The control timestep is not a whole multiple of the model's.
+    """
+    substeps = round(task.control_timestep / timestep)
+    if substeps < 1 or abs(substeps * timestep - task.control_timestep) > 1e-9:
+        raise TaskError(
+            f"control_timestep {task.control_timestep} s of {type(task).__name__} is not a whole multiple of the model's "
+            f"timestep {timestep} s"
+        )
+    return substeps

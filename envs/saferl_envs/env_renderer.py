@@ -1,0 +1,46 @@
+"""Frames of an environment's first copy, in the modes Gymnasium knows; nothing of OpenGL is touched before the first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saferl_envs.rendering import FrameRenderer
+from saferl_envs.simulation import Simulation
+
+
+class EnvRenderer:
+    """Renders one copy of a simulation on demand.
+
+    Args:
+        simulation: The copies.
+        camera: Name of a camera of the model, or None for one that follows the robot.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    def __init__(self, simulation: Simulation, camera: str | None, width: int, height: int) -> None:
+        self._simulation, self._camera, self._size = simulation, camera, (width, height)
+        self._frames: FrameRenderer | None = None
+
+    @property
+    def frames(self) -> FrameRenderer:
+        """The renderer behind, made at first use."""
+        if self._frames is None:
+            self._frames = FrameRenderer(self._simulation.model, *self._size, camera=self._camera)
+        return self._frames
+
+    def render(self, mode: str | None, copy: int = 0) -> Any:
+        """Return a frame of one copy: (H, W, 3) uint8, (H, W) float32 depth in m, or None where no mode is set."""
+        if mode is None:
+            return None
+        qpos = self._simulation.qpos[copy]
+        if mode == "human":
+            self.frames.show(qpos)
+            return None
+        return self.frames.depth(qpos) if mode == "depth_array" else self.frames.render(qpos)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None

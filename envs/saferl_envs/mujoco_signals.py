@@ -1,0 +1,291 @@
+"""The signals a simulated task offers, computed for all copies at once and only where something reads them.
+
+Names: ``qpos``, ``qvel``, ``action``, ``previous_action``; ``joint_position``, ``joint_velocity``, ``joint_acceleration``,
+``joint_torque`` (the robot's scalar joints, without the base joints); ``base_position``, ``base_height``, ``base_velocity``,
+``projected_gravity``; ``body_position/<body>``, ``body_velocity/<body>``, ``site_position/<site>``;
+``contact_force/<group>``, ``swing_time/<group>``, ``touchdown/<group>``.
+
+State signals are current. Signals from derived fields (``joint_torque``, ``body_*``, ``site_*``, contacts) lag one physics
+substep; see `saferl_envs.simulation`. Velocities and accelerations are differences over one control step and zero in the
+first observation of an episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+
+import mujoco
+import numpy as np
+
+from saferl_envs.base_pose import BasePose
+from saferl_envs.errors import SignalError, TaskError, choose
+from saferl_envs.signals import FloatArray, IntArray, SignalInfo, Signals
+from saferl_envs.simulation import Simulation
+from saferl_envs.task import Task
+
+_XYZ = ("x", "y", "z")
+_CONTACT_THRESHOLD = 1.0  # N; below it a foot counts as in the air (Chane-Sane et al. 2024, released code)
+
+
+def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
+    """Compile the task's model with the sensors that the required signals need.
+
+    Raises:
+        TaskError: A contact group names a geom that the model does not have, or the model does not compile.
+    """
+    spec = task.spec()
+    geoms = [g.name for g in spec.geoms if g.name]
+    for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(("contact_force/", "swing_", "touch"))}):
+        for geom in task.contact_groups.get(group, ()):
+            if geom not in geoms:
+                raise TaskError(choose("geom", geom, geoms, f"contact group {group!r} of {type(task).__name__}"))
+            spec.add_sensor(
+                name=_sensor_name(group, geom),
+                type=mujoco.mjtSensor.mjSENS_CONTACT,
+                objtype=mujoco.mjtObj.mjOBJ_GEOM,
+                objname=geom,
+                # the force of the sum of all contacts of the geom, one slot: data bits, reduction "netforce", number
+                intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), 3, 1],
+            )
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise TaskError(f"model of {type(task).__name__} does not compile: {error}") from error
+
+
+def _sensor_name(group: str, geom: str) -> str:
+    return f"saferl_contact/{group}/{geom}"
+
+
+class MujocoSignals:
+    """Source of the signals of one task on one simulation. Call `before_step`, step, then `update`.
+
+    Args:
+        task: Says what the base, the contact groups and the base joints are.
+        simulation: The copies to read.
+        required: Names to keep up to date; others cannot be read.
+
+    Raises:
+        SignalError: A required signal is not on offer.
+    """
+
+    def __init__(self, task: Task, simulation: Simulation, required: Collection[str]) -> None:
+        self._task, self._sim = task, simulation
+        self._model, self._n = simulation.model, simulation.num
+        self._joints = _scalar_joints(self._model, task.base_joints)
+        self._arrays: dict[str, FloatArray] = {}
+        self._before: list[Callable[[], None]] = []
+        self._updates: list[Callable[[], None]] = []
+        self._resets: list[Callable[[IntArray], None]] = []
+        self._offers = self._make_offers()
+        low, _ = task.action_bounds(self._model)
+        self.set_action(np.zeros((self._n, low.shape[0])))
+        for name in sorted(required):
+            self._require(name, type(task).__name__)
+        self.view: Signals = MappingProxyType(self._arrays)
+
+    def offers(self) -> Mapping[str, SignalInfo]:
+        """Return every signal the task can deliver, required or not."""
+        return self._offers
+
+    def read(self, names: Collection[str]) -> Signals:
+        """Return the named signals, (N, d) each, valid until the next step."""
+        return {name: self._arrays[name] for name in names}
+
+    def set_action(self, action: FloatArray) -> None:
+        """Note the action of the step to come; the one before becomes `previous_action`.
+
+        The action keeps its floating type, as in Gymnasium's environments, whose control cost is computed in it.
+        """
+        self._arrays["previous_action"] = self._arrays.get("action", action)
+        self._arrays["action"] = action
+
+    def before_step(self) -> None:
+        """Remember what differences over the coming step need."""
+        for note in self._before:
+            note()
+
+    def update(self) -> None:
+        """Compute all required signals from the simulation's present state."""
+        for compute in self._updates:
+            compute()
+
+    def reset(self, ids: IntArray) -> None:
+        """Begin an episode for some copies: no previous action, no velocity by difference, no time in the air."""
+        for name in ("action", "previous_action"):
+            self._arrays[name][ids] = 0.0
+        self.update()
+        for reset in self._resets:
+            reset(ids)
+
+    def _make_offers(self) -> Mapping[str, SignalInfo]:
+        m, joints = self._model, tuple(self._joints)
+        actions = tuple(m.actuator(i).name or m.joint(m.actuator_trnid[i, 0]).name for i in range(m.nu))
+        width = self._task.action_bounds(m)[0].shape[0]
+        if len(actions) != width:
+            actions = tuple(f"action_{i}" for i in range(width))
+        offers = {
+            "qpos": SignalInfo(tuple(f"qpos_{i}" for i in range(m.nq)), "1"),
+            "qvel": SignalInfo(tuple(f"qvel_{i}" for i in range(m.nv)), "1"),
+            "action": SignalInfo(actions, "1"),
+            "previous_action": SignalInfo(actions, "1"),
+        }
+        for name, unit in (("position", ""), ("velocity", "/s"), ("acceleration", "/s^2")):
+            offers[f"joint_{name}"] = SignalInfo(joints, "rad" + unit)
+        offers["joint_torque"] = SignalInfo(joints, "Nm")
+        if self._task.base_body is not None:
+            offers["base_position"] = SignalInfo(_XYZ, "m")
+            offers["base_velocity"] = SignalInfo(_XYZ, "m/s")
+            offers["base_height"] = SignalInfo(("height",), "m")
+            offers["projected_gravity"] = SignalInfo(_XYZ, "1")
+        for i in range(1, m.nbody):
+            offers[f"body_position/{m.body(i).name}"] = SignalInfo(_XYZ, "m")
+            offers[f"body_velocity/{m.body(i).name}"] = SignalInfo(_XYZ, "m/s")
+        for i in range(m.nsite):
+            offers[f"site_position/{m.site(i).name}"] = SignalInfo(_XYZ, "m")
+        for group, geoms in self._task.contact_groups.items():
+            offers[f"contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
+            offers[f"swing_time/{group}"] = SignalInfo(tuple(geoms), "s")
+            offers[f"touchdown/{group}"] = SignalInfo(tuple(geoms), "1")
+        return MappingProxyType(offers)
+
+    def _require(self, name: str, who: str) -> FloatArray:
+        """Return the array of a signal, arranging for it to be kept up to date."""
+        if name not in self._offers:
+            raise SignalError(choose("signal", name, self._offers, who))
+        if name not in self._arrays:
+            kind, _, item = name.partition("/")
+            build = getattr(self, f"_build_{kind}")
+            self._arrays[name] = build(item) if item else build()
+        return self._arrays[name]
+
+    def _computed(self, compute: Callable[[FloatArray], None], width: int) -> FloatArray:
+        """Return a new array that `compute` refills in place at every update."""
+        out = np.zeros((self._n, width))
+        self._updates.append(lambda: compute(out))
+        compute(out)
+        return out
+
+    def _columns(self, field: FloatArray, columns: list[int]) -> FloatArray:
+        """Return columns of a live array: a live view where they are contiguous, else a copy refilled at updates."""
+        first = columns[0]
+        if columns == list(range(first, first + len(columns))):
+            return field[:, first : first + len(columns)]
+        
+        def take(out: FloatArray) -> None:
+            np.take(field, columns, axis=1, out=out)
+
+        return self._computed(take, len(columns))
+
+    def _difference(self, name: str) -> FloatArray:
+        """Return the rate of change of a signal over one control step, per second."""
+        now = self._require(name, "")
+        before, rate = now.copy(), np.zeros((self._n, now.shape[1]))
+        timestep = self._sim.control_timestep
+
+        def compute() -> None:
+            np.subtract(now, before, out=rate)
+            np.divide(rate, timestep, out=rate)
+
+        def restart(ids: IntArray) -> None:
+            before[ids] = now[ids]
+            rate[ids] = 0.0
+
+        self._before.append(lambda: np.copyto(before, now))
+        self._updates.append(compute)
+        self._resets.append(restart)
+        return rate
+
+    def _build_qpos(self) -> FloatArray:
+        return self._sim.qpos
+
+    def _build_qvel(self) -> FloatArray:
+        return self._sim.qvel
+
+    def _build_joint_position(self) -> FloatArray:
+        return self._columns(self._sim.qpos, [int(self._model.jnt_qposadr[j]) for j in self._joints.values()])
+
+    def _build_joint_velocity(self) -> FloatArray:
+        return self._columns(self._sim.qvel, self._dofs())
+
+    def _build_joint_acceleration(self) -> FloatArray:
+        return self._difference("joint_velocity")
+
+    def _build_joint_torque(self) -> FloatArray:
+        return self._columns(self._sim.field("qfrc_actuator"), self._dofs())
+
+    def _dofs(self) -> list[int]:
+        return [int(self._model.jnt_dofadr[j]) for j in self._joints.values()]
+
+    def _build_base_position(self) -> FloatArray:
+        return self._computed(self._base().position, 3)
+
+    def _build_base_height(self) -> FloatArray:
+        return self._computed(self._base().height, 1)
+
+    def _build_projected_gravity(self) -> FloatArray:
+        return self._computed(self._base().projected_gravity, 3)
+
+    def _build_base_velocity(self) -> FloatArray:
+        return self._difference("base_position")
+
+    def _base(self) -> BasePose:
+        return BasePose(self._model, self._task.base_body or "", self._sim.qpos)
+
+    def _build_body_position(self, body: str) -> FloatArray:
+        return self._sim.field("xpos")[:, self._model.body(body).id]
+
+    def _build_body_velocity(self, body: str) -> FloatArray:
+        return self._difference(f"body_position/{body}")
+
+    def _build_site_position(self, site: str) -> FloatArray:
+        return self._sim.field("site_xpos")[:, self._model.site(site).id]
+
+    def _build_contact_force(self, group: str) -> FloatArray:
+        geoms = self._task.contact_groups[group]
+        first = int(self._model.sensor(_sensor_name(group, geoms[0])).adr[0])
+        forces = self._sim.field("sensordata")[:, first : first + 3 * len(geoms)]
+
+        def magnitude(out: FloatArray) -> None:
+            xyz = forces.reshape(forces.shape[0], len(geoms), 3)
+            np.sqrt(np.einsum("ngi,ngi->ng", xyz, xyz), out=out)
+
+        return self._computed(magnitude, len(geoms))
+
+    def _build_swing_time(self, group: str) -> FloatArray:
+        """Time in the air up to now; zeroed in the step after the touchdown, once constraints have read it."""
+        force = self._require(f"contact_force/{group}", "")
+        swing, touchdown = np.zeros_like(force), np.zeros_like(force)
+        self._arrays[f"touchdown/{group}"] = touchdown
+        timestep = self._sim.control_timestep
+
+        def settle() -> None:
+            swing[force > _CONTACT_THRESHOLD] = 0.0
+
+        def compute() -> None:
+            np.multiply(force > _CONTACT_THRESHOLD, swing > 0.0, out=touchdown)
+            np.add(swing, timestep, out=swing)
+
+        def restart(ids: IntArray) -> None:
+            swing[ids] = 0.0
+            touchdown[ids] = 0.0
+
+        self._before.append(settle)
+        self._updates.append(compute)
+        self._resets.append(restart)
+        return swing
+
+    def _build_touchdown(self, group: str) -> FloatArray:
+        self._require(f"swing_time/{group}", "")
+        return self._arrays[f"touchdown/{group}"]
+
+
+def _scalar_joints(model: mujoco.MjModel, base_joints: Collection[str]) -> dict[str, int]:
+    """Return the hinges and slides that are not base joints, by name."""
+    scalar = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+    joints = {model.joint(j).name: j for j in range(model.njnt)}
+    for name in base_joints:
+        if name not in joints:
+            raise TaskError(choose("joint", name, joints, "base_joints"))
+    return {name: j for name, j in joints.items() if int(model.jnt_type[j]) in scalar and name not in base_joints}

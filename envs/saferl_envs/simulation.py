@@ -1,0 +1,161 @@
+"""N copies of a MuJoCo model stepped together by `mujoco.batch`.
+
+One decision, made here once: **derived fields and sensors lag.** After `step`, state fields (`qpos`, `qvel`) are current;
+everything MuJoCo derives from them (`xpos`, `sensordata`, `qfrc_actuator`, ...) describes the state one physics substep
+earlier, exactly as after `mj_step` and as in Gymnasium's own environments. Refreshing them would cost about a tenth of the
+speed. After `reset` both are current.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import mujoco
+import mujoco.batch
+import numpy as np
+
+from saferl_envs.errors import TaskError, choose
+from saferl_envs.signals import FloatArray, IntArray
+
+_BAD = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
+
+
+class Divergence(UserWarning):
+    """A copy's physics produced a non-finite or absurd state and was reset alone."""
+
+
+class Simulation:
+    """N copies of one model.
+
+    Args:
+        model: Compiled model. It is copied; the copy never resets a diverged state by itself.
+        num: Number of copies.
+        substeps: Physics steps per control step.
+        threads: Threads for physics, 0 for all cores. Results do not depend on it by a bit.
+        dump_dir: Folder for the last good state of a copy that diverges, or None to write none.
+
+    Attributes:
+        qpos: (N, nq) live positions; a write is the state at the next call.
+        qvel: (N, nv) live velocities.
+        ctrl: (N, nu) live controls.
+    """
+
+    def __init__(
+        self, model: mujoco.MjModel, num: int, substeps: int, threads: int = 0, dump_dir: str | Path | None = None
+    ) -> None:
+        if num < 1:
+            raise TaskError(f"number of copies must be at least 1, got {num}")
+        if threads < 0:
+            raise TaskError(f"threads must be 0 (all cores) or more, got {threads}")
+        self.model: mujoco.MjModel = copy.copy(model)
+        # mj_step would silently put a diverged copy back to its initial state; we want to see it.
+        self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self.batch = mujoco.batch.Batch(self.model, num, min(threads, num))
+        self.num, self.substeps = num, substeps
+        self.control_timestep: float = self.model.opt.timestep * substeps
+        self.dump_dir = Path(dump_dir) if dump_dir is not None else None
+        self.qpos: FloatArray = self.batch.bind("qpos")
+        self.qvel: FloatArray = self.batch.bind("qvel")
+        self.ctrl: FloatArray = self.batch.bind("ctrl")
+        self._before = np.empty_like(self.batch.state)
+
+    def field(self, name: str) -> FloatArray:
+        """Return a live (N, ...) array over an `MjData` field; see the module's note on lag."""
+        field: FloatArray = self.batch.bind(name)
+        return field
+
+    def step(self, ids: IntArray | None = None) -> IntArray:
+        """Advance one control step with the controls in `ctrl`; return the ids of the copies that diverged.
+
+        A diverged copy is put back to its state before the step, so that everything read from it is finite.
+
+        Args:
+            ids: Sorted copies to advance, or None for all.
+
+        Raises:
+            TaskError: A control is not finite.
+        """
+        np.copyto(self._before, self.batch.state)
+        failed: IntArray = np.empty(0, np.intp)
+        try:
+            self.batch.step(ids, nstep=self.substeps)
+        except mujoco.batch.SimulationError as error:
+            failed = np.asarray(error.ids, np.intp)
+        counters = self.batch.warning[:, _BAD, 1]
+        if not counters.any() and not failed.size:
+            return failed
+        if counters[:, -1].any():
+            culprits = np.flatnonzero(counters[:, -1]).tolist()
+            counters[...] = 0
+            raise TaskError(f"actions of copies {culprits[:5]} are not finite")
+        bad = np.union1d(failed, np.flatnonzero(counters.any(axis=1)))
+        counters[...] = 0
+        self.batch.state[bad] = self._before[bad]
+        self.batch.forward(bad)
+        counters[...] = 0
+        return bad
+
+    def set_state(self, ids: IntArray, qpos: FloatArray, qvel: FloatArray) -> None:
+        """Reset copies to the given positions (n, nq) and velocities (n, nv), and compute their derived fields.
+
+        Raises:
+            TaskError: A shape is wrong or a number is not finite.
+        """
+        for name, array, width in (("qpos", qpos, self.model.nq), ("qvel", qvel, self.model.nv)):
+            if array.shape != (len(ids), width):
+                raise TaskError(f"initial {name} has shape {array.shape}, expected {(len(ids), width)}")
+            if not np.isfinite(array).all():
+                raise TaskError(f"initial {name} holds numbers that are not finite")
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        self.qpos[ids] = qpos
+        self.qvel[ids] = qvel
+        self.batch.forward(ids)
+
+    def set_model_fields(self, ids: IntArray, fields: Mapping[str, FloatArray]) -> None:
+        """Give copies their own values of model fields, e.g. ``{"geom_friction": (n, ngeom, 3)}``.
+
+        Constants that MuJoCo derives from inertial fields are recomputed.
+
+        Raises:
+            TaskError: A field does not exist, cannot vary between copies, or a shape is wrong.
+        """
+        derived = False
+        for name, values in fields.items():
+            try:
+                rows = self.batch.expand(name)
+            except ValueError as error:
+                raise TaskError(
+                    choose("randomised model field", name, ["geom_friction", "body_mass", "actuator_gainprm", "..."])
+                    + f" ({error})"
+                ) from error
+            if values.shape != (len(ids), *rows.shape[1:]):
+                raise TaskError(f"model field {name!r}: got {values.shape}, expected {(len(ids), *rows.shape[1:])}")
+            rows[ids] = values
+            derived |= name in mujoco.MjModel._setconst_inputs
+        if derived:
+            self.batch.set_const(ids)
+
+    def report_divergence(self, index: int, step: int, seed: int) -> Path | None:
+        """Warn about one diverged copy and dump its last good state; return the file, if any."""
+        path = None
+        if self.dump_dir is not None:
+            self.dump_dir.mkdir(parents=True, exist_ok=True)
+            path = self.dump_dir / f"diverged_seed{seed}_step{step}_copy{index}_{time.time_ns()}.npz"
+            np.savez(
+                path, state=self._before[index], qpos=self.qpos[index], qvel=self.qvel[index],
+                ctrl=self.ctrl[index], copy=index, step=step, seed=seed,
+            )  # fmt: skip
+        where = f"; last good state in {path}" if path else ""
+        message = f"physics diverged in copy {index} at step {step} of its episode (seed {seed}); only it is reset{where}"
+        warnings.warn(message, Divergence, stacklevel=2)
+        return path
+
+    def copy_of(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """Return copy i's model (with its own randomised fields) and data, for rendering or any `mj_` function."""
+        model: mujoco.MjModel = self.batch.get_model(i)
+        data: mujoco.MjData = self.batch.get_data(i)
+        return model, data

@@ -1,0 +1,99 @@
+"""Task: the one abstract class that an environment author fills in.
+
+A task is pure functions of arrays over N copies: no loop over copies, no rendering, no generator of its own. The same code
+runs one environment (N = 1) and a batch of 512, and gives the same bits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import mujoco
+import numpy as np
+
+from saferl_envs.constraints import Constraint
+from saferl_envs.noise import Noise
+from saferl_envs.signals import BoolArray, FloatArray, Signals
+
+Memory = dict[str, FloatArray]
+"""What a task remembers between steps: name to an array with a leading axis N."""
+
+
+class State(NamedTuple):
+    """Initial state of n copies: positions (n, nq) and velocities (n, nv) in MuJoCo's order."""
+
+    qpos: FloatArray
+    qvel: FloatArray
+
+
+class Task(ABC):
+    """One robot doing one thing under named constraints.
+
+    A subclass fills in the class attributes and the abstract methods; it may be given keyword arguments, which become the
+    keyword arguments of `gymnasium.make`.
+
+    Attributes:
+        control_timestep: Seconds per control step; a whole multiple of the model's timestep.
+        max_episode_steps: Control steps before an episode is truncated.
+        requires: Signals that `observe`, `reward`, `terminated`, `advance` and `control` read.
+        base_joints: Joints that move the base (``rootx`` ...) and are not joints of the robot for joint constraints.
+        base_body: Body whose pose the ``base_*`` signals describe, or None for a robot fixed to the world.
+        contact_groups: Group name to geom names, behind the signals ``contact_force/<group>`` and the like.
+        camera: Name of the camera for rendering, or None for one that follows the base.
+    """
+
+    control_timestep: ClassVar[float]
+    max_episode_steps: ClassVar[int] = 1000
+    requires: ClassVar[tuple[str, ...]] = ("qpos", "qvel", "action")
+    base_joints: ClassVar[tuple[str, ...]] = ()
+    base_body: ClassVar[str | None] = None
+    contact_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    camera: ClassVar[str | None] = None
+
+    @abstractmethod
+    def spec(self) -> mujoco.MjSpec:
+        """Return the model before compilation. Sensors that constraints need are added to it by the caller."""
+
+    @property
+    @abstractmethod
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The constraints of the task, at least one."""
+
+    @abstractmethod
+    def initial_state(self, noise: Noise, model: mujoco.MjModel) -> State:
+        """Return the initial state of ``noise.n`` copies."""
+
+    @abstractmethod
+    def observe(self, signals: Signals, memory: Memory) -> FloatArray:
+        """Return the observation, a new (N, obs) array."""
+
+    @abstractmethod
+    def reward(self, signals: Signals, memory: Memory) -> Mapping[str, FloatArray]:
+        """Return named reward terms, each (N,); the reward is their sum in this order."""
+
+    def terminated(self, signals: Signals, memory: Memory) -> BoolArray | None:
+        """Return (N,) whether the episode ends in a terminal state, or None where it never does."""
+        return None
+
+    def control(self, action: FloatArray, memory: Memory) -> FloatArray:
+        """Return MuJoCo's controls (N, nu) for actions (N, na); by default the action itself."""
+        return action
+
+    def action_bounds(self, model: mujoco.MjModel) -> tuple[FloatArray, FloatArray]:
+        """Return the action space's bounds (na,); by default the actuators' control ranges."""
+        low, high = model.actuator_ctrlrange.T
+        return np.asarray(low, np.float64), np.asarray(high, np.float64)
+
+    def initial_memory(self, noise: Noise) -> Memory:
+        """Return what ``noise.n`` copies remember at the start of an episode; by default nothing."""
+        return {}
+
+    def advance(self, memory: Memory, signals: Signals, noise: Noise) -> Memory:
+        """Return the memory after a step, once rewards and constraints have been evaluated."""
+        return memory
+
+    def randomize(self, noise: Noise, model: mujoco.MjModel) -> Mapping[str, FloatArray]:
+        """Return per-copy values of model fields for the coming episode, ``{"geom_friction": (n, ngeom, 3)}``."""
+        return {}

@@ -1,0 +1,178 @@
+"""`gymnasium.vector.VectorEnv` over a task: N copies in one batch, all three autoreset modes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike
+
+from saferl_envs.constraints import Constraint, ConstraintSet
+from saferl_envs.engine import Engine, Transition
+from saferl_envs.errors import TaskError, choose
+from saferl_envs.info import Info, reset_info, step_info
+from saferl_envs.overrides import resolve_constraints
+from saferl_envs.env_renderer import EnvRenderer
+from saferl_envs.signals import BoolArray, FloatArray
+from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
+from saferl_envs.tasks import make_task
+
+
+class TaskVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
+    """N copies of a task. Copy i behaves, bit for bit, as the single environment reset with seed + i.
+
+    Args:
+        task_id: A registered environment id.
+        num_envs: Number of copies.
+        autoreset_mode: ``NEXT_STEP`` (Gymnasium's default), ``SAME_STEP`` or ``DISABLED``.
+        threads: Threads for physics, 0 for all cores; results do not depend on it.
+        render_mode: ``rgb_array`` renders the first copy; None otherwise.
+        constraints: Constraints or their JSON specifications in place of the task's own.
+        limits: New limits by constraint name.
+        max_episode_steps: Steps before truncation, in place of the task's own.
+        dump_dir: Folder for the state of a copy whose physics diverged.
+        **task_kwargs: Passed to the task.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        num_envs: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        threads: int = 0,
+        render_mode: str | None = None,
+        width: int = 320,
+        height: int = 240,
+        constraints: Sequence[Constraint | Mapping[str, Any]] | None = None,
+        limits: Mapping[str, float] | None = None,
+        max_episode_steps: int | None = None,
+        dump_dir: str | None = None,
+        **task_kwargs: Any,
+    ) -> None:
+        super().__init__()
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise TaskError(choose("render mode", render_mode, RENDER_MODES, task_id))
+        task = make_task(task_id, **task_kwargs)
+        self.engine = Engine(
+            task,
+            num_envs,
+            threads=threads,
+            constraints=resolve_constraints(task, constraints, limits),
+            max_episode_steps=max_episode_steps,
+            dump_dir=dump_dir,
+        )
+        self.num_envs = num_envs
+        try:
+            self._mode = AutoresetMode(autoreset_mode)
+        except ValueError:
+            raise TaskError(
+                choose("autoreset mode", autoreset_mode, [m.value for m in AutoresetMode], task_id)
+            ) from None
+        self.metadata = {**metadata(self.engine), "autoreset_mode": self._mode}
+        self.single_action_space = action_space(self.engine)
+        self.single_observation_space = observation_space(self.engine)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.render_mode = render_mode
+        self._renderer = EnvRenderer(self.engine.simulation, task.camera, width, height)
+        self._all = np.ones(num_envs, np.bool_)
+        self._pending = np.zeros(num_envs, np.bool_)
+
+    @property
+    def constraints(self) -> ConstraintSet:
+        """The constraints with their names, limits and cost limits."""
+        return self.engine.constraints
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[FloatArray, Info]:
+        """Begin episodes in all copies, or in those of ``options["reset_mask"]`` (N,).
+
+        Args:
+            seed: Copy i gets ``seed + i``, or its entry of a list; None goes on with the sequence.
+            options: ``{"reset_mask": (N,) bool}`` or None.
+        """
+        mask = self._reset_mask(options)
+        unseeded = self._np_random is None
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        if seed is None and unseeded:
+            seed = int(self.np_random.integers(2**62))
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is not None:
+            if len(seeds) != self.num_envs:
+                raise TaskError(f"got {len(seeds)} seeds for {self.num_envs} environments")
+            engine = self.engine
+            for i, s in enumerate(seeds):
+                if s is not None and mask[i]:
+                    engine.seeds[i], engine.episodes[i] = s, 0
+        self.engine.reset(np.flatnonzero(mask))
+        self._pending[mask] = False
+        return self.engine.observe(), self._masked(reset_info(self.engine), mask)
+
+    def step(self, actions: ArrayLike) -> tuple[FloatArray, FloatArray, BoolArray, BoolArray, Info]:
+        """Advance all copies one control step with actions (N, na)."""
+        if self._mode is AutoresetMode.NEXT_STEP and self._pending.any():
+            return self._step_or_reset(actions)
+        t = self.engine.step(actions)
+        info = self._masked(step_info(self.engine.constraints, t), self._all)
+        done = t.terminated | t.truncated
+        observation = t.observation
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._pending = done
+        elif self._mode is AutoresetMode.SAME_STEP and done.any():
+            observation, info = self._reset_now(t, info, done)
+        return observation, t.reward, t.terminated, t.truncated, info
+
+    def _step_or_reset(self, actions: ArrayLike) -> tuple[FloatArray, FloatArray, BoolArray, BoolArray, Info]:
+        """Next-step autoreset: copies that had ended are reset in place of a step; they bring no reward and no cost."""
+        resetting = self._pending
+        t = self.engine.step(actions, np.flatnonzero(~resetting))
+        ids = np.flatnonzero(resetting)
+        self.engine.reset(ids)
+        info = step_info(self.engine.constraints, t)
+        for key, fresh in reset_info(self.engine).items():
+            info[key][ids] = fresh[ids]
+        for array in (t.reward, t.terminated, t.truncated):
+            array[ids] = 0
+        self._pending = t.terminated | t.truncated
+        return self.engine.observe(), t.reward, t.terminated, t.truncated, self._masked(info, self._all)
+
+    def _reset_now(self, t: Transition, info: Info, done: BoolArray) -> tuple[FloatArray, Info]:
+        """Same-step autoreset: the ended copies' last observation and info move to `final_obs` and `final_info`."""
+        ids = np.flatnonzero(done)
+        last = np.zeros_like(t.observation)
+        last[ids] = t.observation[ids]
+        final: Info = {}
+        for key, value in info.items():
+            final[key] = np.zeros_like(value)
+            final[key][ids] = value[ids]
+        self.engine.reset(ids)
+        for key, fresh in reset_info(self.engine).items():
+            info[key][ids] = fresh[ids]
+        info.update(final_obs=last, _final_obs=done, final_info=final, _final_info=done)
+        return self.engine.observe(), info
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> BoolArray:
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return self._all
+        mask = np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise TaskError(f"options['reset_mask'] must be a boolean array of shape ({self.num_envs},)")
+        return mask
+
+    def _masked(self, info: Info, mask: BoolArray) -> Info:
+        """Add Gymnasium's ``_key`` arrays, which say whose entries are meant."""
+        return info | {f"_{key}": mask for key in info}
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return a tuple with the first copy's frame, or None in ``human`` mode."""
+        frame = self._renderer.render(self.render_mode)
+        return None if frame is None else (frame,)
+
+    def close_extras(self, **_: Any) -> None:
+        """Free what rendering holds."""
+        self._renderer.close()

@@ -1,0 +1,106 @@
+"""PPO that knows its constraints: Stable-Baselines3's, plus a record of every constraint and a seam for methods.
+
+By itself it is the unconstrained baseline: its weights equal plain SB3 PPO's bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from saferl_envs.errors import CheckpointError
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv
+
+from saferl.buffers import ContinuationRolloutBuffer
+from saferl.recorder import Recorded, StepRecorder
+
+Array = np.ndarray[Any, Any]
+Self = TypeVar("Self", bound="ConstrainedPPO")
+
+
+class ConstrainedPPO(PPO):
+    """PPO (Schulman et al. 2017) on an environment with constraints, which are recorded and logged but not enforced.
+
+    Takes SB3 PPO's arguments. A method that enforces overrides `continuation` (and what else it needs).
+
+    Attributes:
+        constraint_specs: JSON specifications of the constraints the policy was trained under; saved with the model.
+    """
+
+    constraint_specs: list[dict[str, Any]]
+
+    def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("rollout_buffer_class", ContinuationRolloutBuffer)
+        super().__init__(policy, env, *args, **kwargs)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        wrapped = PPO._wrap_env(env, verbose, monitor_wrapper)
+        return wrapped if isinstance(wrapped, StepRecorder) else StepRecorder(wrapped)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self.env is not None:
+            self._adopt_constraints(self.env)
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Train on another environment, which must have the same constraints."""
+        super().set_env(env, force_reset)
+        if self.env is not None and isinstance(self.rollout_buffer, ContinuationRolloutBuffer):
+            self._adopt_constraints(self.env)
+
+    def _adopt_constraints(self, env: VecEnv) -> None:
+        if not isinstance(env, StepRecorder):
+            raise CheckpointError("internal: the environment was not wrapped by the step recorder")
+        specs = env.constraint_set.to_specs()
+        known = getattr(self, "constraint_specs", None)
+        if known is not None and [_identity(s) for s in known] != [_identity(s) for s in specs]:
+            raise CheckpointError(
+                f"the model was trained under constraints {[s['name'] for s in known]} with other components than the "
+                f"environment's {[s['name'] for s in specs]}"
+            )
+        self.constraint_specs = specs
+        buffer: Any = self.rollout_buffer
+        buffer.attach(env, self.continuation if self.enforces else None)
+
+    @property
+    def enforces(self) -> bool:
+        """Whether this method changes continuation or rewards."""
+        return type(self).continuation is not ConstrainedPPO.continuation
+
+    def continuation(self, recorded: Recorded, rewards: Array) -> tuple[Array, Array]:
+        """Return the continuation (N,) of a step and the rewards (N,) to store."""
+        return np.ones_like(rewards), rewards
+
+    def _update_info_buffer(self, infos: Any, dones: Array | None = None) -> None:
+        """Collect episode statistics, touching only infos of copies whose episode ended."""
+        if dones is None:
+            super()._update_info_buffer(infos, dones)
+            return
+        ended = np.flatnonzero(dones)
+        if ended.size:
+            super()._update_info_buffer([infos[i] for i in ended], dones[ended])
+
+    def train(self) -> None:
+        """Log what the constraints said during the rollout, then update as SB3 does."""
+        self._log_constraints()
+        super().train()
+
+    def _log_constraints(self) -> None:
+        buffer: Any = self.rollout_buffer
+        starts = 0
+        for c, spec in enumerate(self.constraint_specs):
+            size = len(spec["components"])
+            values = buffer.constraint_values[..., starts : starts + size]
+            starts += size
+            tag = f"constraint/{spec['name']}"
+            self.logger.record(f"{tag}/value_max", float(values.max()))
+            self.logger.record(f"{tag}/cost", float(buffer.costs[..., c].mean()))
+            self.logger.record(f"{tag}/violation_rate", float(buffer.violated[..., c].mean()))
+        self.logger.record("rollout/violation_rate", float(buffer.violated.any(axis=-1).mean()))
+
+
+def _identity(spec: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    """What of a constraint must not change between training and continuing: not its limit, but what it measures."""
+    return spec["name"], spec["family"], tuple(spec["components"])
