@@ -91,6 +91,7 @@ class TaskVecEnv(VecEnv):
         self._renderer = EnvRenderer(self.engine.simulation, task.camera, 320, 240)
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, np.int64)
+        self._costs = np.zeros((num_envs, len(self.constraints)))
         self._began = time.time()
         self.render_mode = "rgb_array"
         super().__init__(num_envs, observation_space(self.engine), action_space(self.engine))
@@ -109,6 +110,7 @@ class TaskVecEnv(VecEnv):
         self.engine.reset()
         self._returns[:] = 0.0
         self._lengths[:] = 0
+        self._costs[:] = 0.0
         self.reset_infos = [{} for _ in range(self.num_envs)]
         return self.engine.observe()
 
@@ -121,15 +123,22 @@ class TaskVecEnv(VecEnv):
         t = self.last_step = self.engine.step(self._actions)
         self._returns += t.reward
         self._lengths += 1
+        self._costs += t.costs
         dones = t.terminated | t.truncated
         observation = t.observation
-        episodes: dict[int, dict[str, float]] = {}
+        episodes: dict[int, dict[str, Any]] = {}
         if dones.any():
             ids = np.flatnonzero(dones)
             elapsed = round(time.time() - self._began, 6)
             for i in ids.tolist():
-                episodes[i] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
+                episodes[i] = {
+                    "r": float(self._returns[i]),
+                    "l": int(self._lengths[i]),
+                    "t": elapsed,
+                    "costs": self._costs[i].copy(),
+                }
             self._returns[ids] = 0.0
+            self._costs[ids] = 0.0
             self._lengths[ids] = 0
             self.engine.reset(ids)
             observation = self.engine.observe()

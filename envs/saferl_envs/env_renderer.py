@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from saferl_envs.rendering import FrameRenderer
+from saferl_envs.rendering import FrameRenderer, HumanViewer
 from saferl_envs.simulation import Simulation
 
 
@@ -21,6 +22,8 @@ class EnvRenderer:
     def __init__(self, simulation: Simulation, camera: str | None, width: int, height: int) -> None:
         self._simulation, self._camera, self._size = simulation, camera, (width, height)
         self._frames: FrameRenderer | None = None
+        self._viewer: HumanViewer | None = None
+        self._warned = False
 
     @property
     def frames(self) -> FrameRenderer:
@@ -35,7 +38,12 @@ class EnvRenderer:
             return None
         qpos = self._simulation.qpos[copy]
         if mode == "human":
-            self.frames.show(qpos)
+            if self._viewer is None:
+                self._viewer = HumanViewer(self._simulation.model)
+            notice = self._viewer.show(qpos)
+            if notice is not None and not self._warned:
+                self._warned = True
+                warnings.warn(notice, stacklevel=2)
             return None
         return self.frames.depth(qpos) if mode == "depth_array" else self.frames.render(qpos)
 
@@ -44,3 +52,6 @@ class EnvRenderer:
         if self._frames is not None:
             self._frames.close()
             self._frames = None
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None

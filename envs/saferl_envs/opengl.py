@@ -51,9 +51,6 @@ def probe(name: str) -> str | None:
     """
     if name == "glfw" and not has_display():
         return "no display"
-    library = LIBRARIES.get(name)
-    if library and ctypes.util.find_library(library) is None:
-        return f"lib{library} is not installed"
     try:
         trial = subprocess.run(
             [sys.executable, "-c", PROBE.format(name=name)],
@@ -69,8 +66,13 @@ def probe(name: str) -> str | None:
         return None
     if trial.returncode < 0:
         return f"its driver crashes (signal {-trial.returncode})"
+    library = LIBRARIES.get(name)
+    if library and ctypes.util.find_library(library) is None:
+        return f"lib{library} is not installed"
+    if name == "glfw":
+        return "the display cannot be opened or has no OpenGL"
     lines = [line for line in trial.stderr.splitlines() if line and not line.startswith(" ")]
-    return lines[-1][:120] if lines else f"exit code {trial.returncode}"
+    return lines[-1][:90] if lines else f"exit code {trial.returncode}"
 
 
 def choose_backend() -> tuple[str, str | None]:

@@ -19,6 +19,8 @@ SKY_TOP, SKY_LOW = np.array([150, 180, 215], np.float32), np.array([228, 236, 24
 TILE_LIGHT, TILE_DARK = np.array([206, 212, 204], np.float32), np.array([168, 178, 170], np.float32)
 SHADOW = (138, 146, 142)
 SUPERSAMPLE = 2
+FARTHEST = 1e5
+"""Ground farther away than this many metres is sky."""
 
 
 class _Part(NamedTuple):
@@ -46,10 +48,11 @@ class StickFigure:
         self._plane = int(planes[0]) if planes.size else None
         parts = [_part(model, geom) for geom in range(model.ngeom)]
         self._parts = [part for part in parts if part is not None]
-        rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) + 0.5
-        self._pixels = np.stack([columns - 0.5 * width, 0.5 * height - rows], axis=-1)
+        self._across = np.arange(width, dtype=np.float32) + np.float32(0.5 - 0.5 * width)
+        self._up = np.float32(0.5 * height - 0.5) - np.arange(height, dtype=np.float32)
         ramp = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None, None]
-        self._sky = np.broadcast_to(SKY_TOP + ramp * (SKY_LOW - SKY_TOP), (height, width, 3))
+        sky = (SKY_TOP + ramp * (SKY_LOW - SKY_TOP)).astype(np.uint8)
+        self._sky = np.ascontiguousarray(np.broadcast_to(sky, (height, width, 3)))
 
     def draw(self, data: mujoco.MjData, camera: Pinhole) -> NDArray[np.uint8]:
         """Return the picture (H, W, 3) of a state whose kinematics are done."""
@@ -89,26 +92,31 @@ class StickFigure:
     def _ground(self, data: mujoco.MjData, camera: Pinhole) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return sky and tiled ground (H, W, 3), and the distance along the view axis (H, W), infinite in the sky."""
         if self._plane is None:
-            return self._sky.astype(np.uint8), np.full((self._height, self._width), np.inf, np.float32)
+            return self._sky, np.full((self._height, self._width), np.inf, np.float32)
         focal = 0.5 * self._height / np.tan(np.deg2rad(camera.fovy) / 2)
         frame = data.geom_xmat[self._plane].reshape(3, 3)
-        # Everything in the frame of the plane: the ray of a pixel is (right, up, forward), one metre deep.
+        # Everything in the frame of the plane; the ray of a pixel is (right, up, forward) and one metre deep.
         turn = (frame.T @ camera.rotation).astype(np.float32)
         eye = (frame.T @ (camera.eye - data.geom_xpos[self._plane])).astype(np.float32)
-        rays = self._pixels @ (turn[:, :2].T / np.float32(focal)) - turn[:, 2]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            depth = -eye[2] / rays[..., 2]
-        depth = np.where((depth > 0) & np.isfinite(depth), depth, np.inf).astype(np.float32)
-        seen = np.isfinite(depth)
-        distance = np.where(seen, depth, np.float32(0))
-        tiles = np.floor((eye[:2] + rays[..., :2] * distance[..., None]) / self._tile).astype(np.int64).sum(-1) % 2
+        across, up = self._across / np.float32(focal), self._up / np.float32(focal)
+        x, y, z = ((up * turn[i, 1] - turn[i, 2])[:, None] + across * turn[i, 0] for i in range(3))
+        with np.errstate(divide="ignore"):
+            depth = -eye[2] / z
+        seen = (depth > 0) & (depth < FARTHEST)
+        depth[~seen] = np.inf
+        distance, x, y, z = depth[seen], x[seen], y[seen], z[seen]
+        tiles = [np.floor((eye[i] + ray * distance) / np.float32(self._tile)) for i, ray in enumerate((x, y))]
+        dark = ((tiles[0] + tiles[1]).astype(np.int32) & 1) - np.float32(0.5)
         # Tiles smaller than a pixel would flicker, so they fade into their mean; the horizon fades into the sky.
-        size = self._tile * focal * np.abs(rays[..., 2]) / np.maximum(distance, NEAR)
-        contrast = (np.clip((size - 0.5) / 2.0, 0.0, 1.0) * (tiles - 0.5) + 0.5)[..., None].astype(np.float32)
-        haze = np.exp(-distance / (40.0 * self._tile))[..., None]
-        ground = TILE_LIGHT + contrast * (TILE_DARK - TILE_LIGHT)
-        picture = np.where(seen[..., None], SKY_LOW + haze * (ground - SKY_LOW), self._sky)
-        return picture.astype(np.uint8), depth
+        size = np.float32(self._tile * focal) * np.abs(z) / distance
+        contrast = np.clip((size - np.float32(0.5)) / 2, 0, 1) * dark + np.float32(0.5)
+        haze = np.exp(distance / np.float32(-40.0 * self._tile))
+        contrast *= haze
+        picture = self._sky.copy()
+        for channel in range(3):
+            low, light, dark_tile = SKY_LOW[channel], TILE_LIGHT[channel], TILE_DARK[channel]
+            picture[..., channel][seen] = low + haze * (light - low) + contrast * (dark_tile - light)
+        return picture, depth
 
     def _shadow(
         self, brush: ImageDraw.ImageDraw, data: mujoco.MjData, camera: Pinhole, points: FloatArray, radius: float

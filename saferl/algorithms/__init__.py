@@ -1,1 +1,7 @@
-"""..."""
+"""The methods, one file each. Importing this package registers all of them."""
+
+from saferl.algorithms.cat import CaT
+from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.registry import methods, register_method
+
+__all__ = ["CaT", "ConstrainedPPO", "methods", "register_method"]

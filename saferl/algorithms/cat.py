@@ -10,11 +10,13 @@ positive part is scaled, ``max(r, 0) (1 - delta) + min(r, 0)``; `paper_clip` giv
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.ppo import ConstrainedPPO, PPOSettings
+from saferl.algorithms.registry import register_method
 from saferl.recorder import Recorded
 from saferl.termination import TerminationProbability, curriculum, matched_memory
 
@@ -105,3 +107,27 @@ class CaT(ConstrainedPPO):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
         return [*modules, "termination"], variables
+
+
+@register_method(
+    "cat", "Constraints as terminations: violations stop value with a probability", "Chane-Sane et al. 2024, arXiv 2403.18765"
+)
+class CaTSettings(PPOSettings):
+    """Settings of CaT: PPO's, and the class's arguments."""
+
+    algorithm: ClassVar[type[ConstrainedPPO]] = CaT
+
+    name: str = "cat"
+    p_start: float = Field(0.05, gt=0, le=1)
+    p_max: float = Field(0.25, gt=0, le=1)
+    hard_p_max: float = Field(1.0, ge=0, le=1)
+    curriculum_fraction: float = Field(1.0, gt=0, le=1)
+    tau: float | None = Field(None, ge=0, lt=1)
+    min_p: float = Field(0.0, ge=0, le=1)
+    p_max_by_name: dict[str, float] = Field(default_factory=dict)
+    paper_clip: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the algorithm's keyword arguments."""
+        own = ("p_start", "p_max", "hard_p_max", "curriculum_fraction", "tau", "min_p", "p_max_by_name", "paper_clip")
+        return {**super().arguments(), **{key: getattr(self, key) for key in own}}

@@ -5,18 +5,20 @@ By itself it is the unconstrained baseline: its weights equal plain SB3 PPO's bi
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
 from saferl_envs.errors import CheckpointError
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
+from saferl.algorithms.registry import MethodSettings, register_method
 from saferl.buffers import ContinuationRolloutBuffer
 from saferl.recorder import Recorded, StepRecorder
 
 Array = np.ndarray[Any, Any]
-Self = TypeVar("Self", bound="ConstrainedPPO")
 
 
 class ConstrainedPPO(PPO):
@@ -89,18 +91,65 @@ class ConstrainedPPO(PPO):
 
     def _log_constraints(self) -> None:
         buffer: Any = self.rollout_buffer
-        starts = 0
+        costs = [episode["costs"] for episode in self.ep_info_buffer or [] if "costs" in episode]
+        episode_costs = np.mean(costs, axis=0) if costs else None
+        start, limited = 0, 0.0
         for c, spec in enumerate(self.constraint_specs):
             size = len(spec["components"])
-            values = buffer.constraint_values[..., starts : starts + size]
-            starts += size
             tag = f"constraint/{spec['name']}"
-            self.logger.record(f"{tag}/value_max", float(values.max()))
-            self.logger.record(f"{tag}/cost", float(buffer.costs[..., c].mean()))
+            self.logger.record(f"{tag}/value_max", float(buffer.constraint_values[..., start : start + size].max()))
             self.logger.record(f"{tag}/violation_rate", float(buffer.violated[..., c].mean()))
+            start += size
+            if episode_costs is not None:
+                self.logger.record(f"{tag}/cost", float(episode_costs[c]))
+                limited += float(episode_costs[c]) if spec.get("cost_limit") is not None else 0.0
+        if episode_costs is not None:
+            self.logger.record("rollout/ep_cost_mean", limited)
         self.logger.record("rollout/violation_rate", float(buffer.violated.any(axis=-1).mean()))
 
 
 def _identity(spec: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
     """What of a constraint must not change between training and continuing: not its limit, but what it measures."""
     return spec["name"], spec["family"], tuple(spec["components"])
+
+
+@register_method("ppo", "PPO without regard to constraints: the baseline", "Schulman et al. 2017, arXiv 1707.06347")
+class PPOSettings(MethodSettings):
+    """Settings of PPO, with defaults for about 64 copies of a locomotion task on a CPU."""
+
+    algorithm: ClassVar[type[ConstrainedPPO]] = ConstrainedPPO
+
+    name: str = "ppo"
+    learning_rate: PositiveFloat = 3e-4
+    schedule: Literal["constant", "linear"] = "constant"
+    n_steps: PositiveInt = 64
+    batch_size: PositiveInt = 1024
+    n_epochs: PositiveInt = 5
+    gamma: float = Field(0.99, ge=0, le=1)
+    gae_lambda: float = Field(0.95, ge=0, le=1)
+    clip_range: PositiveFloat = 0.2
+    ent_coef: float = Field(0.0, ge=0)
+    vf_coef: float = Field(0.5, ge=0)
+    max_grad_norm: PositiveFloat = 0.5
+    target_kl: PositiveFloat | None = None
+    net_arch: tuple[PositiveInt, ...] = (128, 128)
+    activation: Literal["tanh", "relu", "elu"] = "tanh"
+    log_std_init: float = -0.5
+
+    def build(self, env: VecEnv, seed: int, device: str) -> ConstrainedPPO:
+        """Return a fresh algorithm on `env`."""
+        return self.algorithm("MlpPolicy", env, seed=seed, device=device, **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the algorithm's keyword arguments."""
+        same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef")
+        rate = self.learning_rate
+        return {
+            **{key: getattr(self, key) for key in (*same, "max_grad_norm", "target_kl")},
+            "learning_rate": (lambda remaining: remaining * rate) if self.schedule == "linear" else rate,
+            "policy_kwargs": {
+                "net_arch": list(self.net_arch),
+                "activation_fn": {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}[self.activation],
+                "log_std_init": self.log_std_init,
+            },
+        }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from saferl_envs.errors import ConfigError
-from saferl_envs.signals import FloatArray, IntArray
+from saferl_envs.signals import BoolArray, FloatArray, IntArray
 
 MAX_ROWS = 8
 BACKGROUND, PLOT, TEXT, MUTED = (255, 255, 255), (244, 246, 248), (30, 34, 40), (110, 118, 128)
@@ -30,11 +30,17 @@ class TraceSpec:
         name: Name of the constraint.
         unit: Unit of its quantity, ``"1"`` when dimensionless.
         limit: Where the limit line is drawn, in that unit.
+        upper: Whether the quantity must stay below the limit; else above it.
     """
 
     name: str
     unit: str
     limit: float
+    upper: bool = True
+
+    def exceeds(self, values: FloatArray) -> BoolArray:
+        """Return where values of the quantity violate the limit; NaN does not."""
+        return np.asarray(values > self.limit if self.upper else values < self.limit)
 
 
 class _Row(NamedTuple):
@@ -88,7 +94,7 @@ class TracePanel:
         """Return the panel (H, W, 3) at step t.
 
         Args:
-            history: (T, C) per step the worst component of every constraint as ``g + limit``, in its unit. Ranges and
+            history: (T, C) per step the limited quantity of every constraint's worst component, in its unit. Ranges and
                 the choice of rows use all of it: give the whole episode on every call and the axes stand still.
             t: The present step, 0 <= t < T. The trace is drawn up to it.
 
@@ -123,8 +129,10 @@ class TracePanel:
         if len(self.constraints) <= MAX_ROWS:
             return list(range(len(self.constraints)))
         limits = np.array([spec.limit for spec in self.constraints])
-        excess = np.nan_to_num(history - limits, nan=-np.inf).max(axis=0) / np.maximum(np.abs(limits), 1e-6)
-        rates = np.mean(history > limits, axis=0)
+        signs = np.array([1.0 if spec.upper else -1.0 for spec in self.constraints])
+        beyond = np.nan_to_num(signs * (history - limits), nan=-np.inf)
+        excess = beyond.max(axis=0) / np.maximum(np.abs(limits), 1e-6)
+        rates = np.mean(beyond > 0, axis=0)
         return sorted(np.lexsort((-excess, -rates))[:MAX_ROWS].tolist())
 
     def _row(self, brush: ImageDraw.ImageDraw, spec: TraceSpec, values: FloatArray, t: int, box: _Box) -> None:
@@ -132,19 +140,22 @@ class TracePanel:
         size = 12 if box.height >= 56 else 10
         row = _Row(box.top, box.top + size + 4, box.top + box.height - 4, *_range(values, spec.limit))
         past = values[: t + 1]
-        violated = past > spec.limit
+        violated = spec.exceeds(past)
         self._header(brush, spec, float(past[-1]), float(violated.mean()), bool(violated[-1]), row, size)
         brush.rectangle((MARGIN, row.top, box.right, row.bottom), fill=PLOT)
         self._limit(brush, spec, row, box.right)
         first = max(0, t + 1 - self.horizon)
         step = (box.right - MARGIN - 4) / max(self.horizon - 1, 1)
         across = MARGIN + 2 + np.arange(t + 1 - first) * step
-        for inside, points in _runs(across, past[first:], spec.limit):
+        for below, points in _runs(across, past[first:], spec.limit):
+            inside = below == spec.upper
             line = [(x, row.height_of(value)) for x, value in points]
-            brush.line(line, fill=SATISFIED if inside else VIOLATED, width=2 if box.height >= 40 else 1, joint="curve")
+            brush.line(line, fill=SATISFIED if inside else VIOLATED, width=2 if box.height >= 40 else 1)
         # A single bad step may be less than a pixel wide, so each also gets a tick on the axis.
-        for x in across[violated[first:]].tolist():
-            brush.rectangle((x, row.bottom - 1, min(x + step, box.right), row.bottom), fill=VIOLATED)
+        edges = np.flatnonzero(np.diff(violated[first:], prepend=False, append=False))
+        for start, end in edges.reshape(-1, 2):
+            left = MARGIN + 2 + start * step
+            brush.rectangle((left, row.bottom - 1, left + (end - start) * step, row.bottom), fill=VIOLATED)
         if np.isfinite(past[-1]):
             x, y = float(across[-1]), row.height_of(float(past[-1]))
             brush.ellipse((x - 2, y - 2, x + 2, y + 2), fill=VIOLATED if violated[-1] else SATISFIED)

@@ -104,6 +104,11 @@ class Constraint(ABC):
         return None
 
     @property
+    def bounds_from_above(self) -> bool:
+        """Whether the limited quantity is ``limit + g`` (must stay below the limit) or ``limit - g`` (above); for plots."""
+        return True
+
+    @property
     def component_signals(self) -> tuple[str, ...]:
         """The required signals whose columns are the components (12 joints); empty where g has one column of its own."""
         return ()
@@ -200,7 +205,9 @@ def from_spec(spec: Mapping[str, Any], source: str = "constraint specification")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:
+    except ConstraintError as error:
+        raise ConstraintError(f"{source}: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConstraintError(f"{where}: {error}") from error
 
 

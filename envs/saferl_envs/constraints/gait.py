@@ -28,6 +28,10 @@ class AirTime(Constraint):
     group: str = "feet"
 
     @property
+    def bounds_from_above(self) -> bool:
+        return False
+
+    @property
     def requires(self) -> frozenset[str]:
         """Swing times and touchdowns of the group."""
         return frozenset(self.component_signals)

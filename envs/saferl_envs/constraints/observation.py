@@ -34,6 +34,10 @@ class SignalLimit(Constraint):
             raise ConstraintError(choose("bound", self.bound, get_args(Bound), f"constraint {self.name!r}"))
 
     @property
+    def bounds_from_above(self) -> bool:
+        return self.bound != "lower"
+
+    @property
     def requires(self) -> frozenset[str]:
         """The signal."""
         return frozenset({self.signal})

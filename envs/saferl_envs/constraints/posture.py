@@ -63,6 +63,10 @@ class BaseHeight(Constraint):
             raise ConstraintError(choose("bound", self.bound, get_args(HeightBound), f"constraint {self.name!r}"))
 
     @property
+    def bounds_from_above(self) -> bool:
+        return self.bound == "upper"
+
+    @property
     def requires(self) -> frozenset[str]:
         """The base's height."""
         return frozenset({_HEIGHT})

@@ -277,6 +277,10 @@ class KeepOut(_Region):
 
     family: ClassVar[str] = "keep_out"
 
+    @property
+    def bounds_from_above(self) -> bool:
+        return False
+
     def value(self, signals: Signals) -> FloatArray:
         """Return how far the point is inside the shape grown by the limit, (N, 1)."""
         return as_column(self.limit - self.shape.signed_distance(signals[self.signal]))

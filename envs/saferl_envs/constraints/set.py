@@ -77,7 +77,8 @@ class ConstraintSet(Sequence[Constraint]):
     def judge(self, values: FloatArray) -> Evaluation:
         """Return the evaluation that belongs to stacked values (N, K_total)."""
         worst = values if self.num_components == len(self) else np.maximum.reduceat(values, self._starts, axis=1)
-        violated = worst > 0
+        # not `worst > 0`: what cannot be compared (NaN) is not satisfied
+        violated = ~(worst <= 0)
         costs: FloatArray = violated.astype(np.float64)
         for shape, members in self._shapes.items():
             if shape != "indicator":

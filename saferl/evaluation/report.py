@@ -1,0 +1,87 @@
+"""The violation report: JSON for programs, Markdown for documents, a table for the terminal; the same numbers in each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+Report = dict[str, Any]
+POLICIES = ("deterministic", "stochastic")
+
+
+def to_markdown(report: Report) -> str:
+    """Return the report as a Markdown document."""
+    lines = [
+        f"# Violation report: {report['env_id']}",
+        "",
+        f"Method `{report['method']}`, checkpoint `{report['checkpoint']}`, {report['episodes']} episodes per policy, "
+        f"seed {report['seed']}.",
+        "",
+    ]
+    for policy in POLICIES:
+        summary = report[policy]
+        lines += [
+            f"## {policy.capitalize()} policy: return {_interval(summary['return_mean'], summary['return_interval'])}, "
+            f"any violation on {_percent(summary['any_violation_rate'])} of steps",
+            "",
+            "| " + " | ".join(HEADER) + " |",
+            "|" + "---|" * len(HEADER),
+        ]
+        lines += ["| " + " | ".join(row) + " |" for row in _rows(report, policy)]
+        lines.append("")
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return "\n".join([*lines, f"Versions: {versions}. Commit: {report['commit']}.", ""])
+
+
+HEADER = ("constraint", "limit", "violated steps", "episode cost [95 % interval]", "cost limit", "over limit", "worst margin")
+
+
+def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
+    rows = []
+    for spec in report["constraints"]:
+        found = report[policy]["constraints"][spec["name"]]
+        unit = spec.get("unit", "1")
+        suffix = "" if unit == "1" else f" {unit}"
+        over = found["over_limit_rate"]
+        rows.append(
+            (
+                spec["name"],
+                f"{spec['limit']:g}{suffix}",
+                _percent(found["violation_rate"]),
+                _interval(found["cost_mean"], found["cost_interval"]),
+                "-" if spec.get("cost_limit") is None else f"{spec['cost_limit']:g}",
+                "-" if over is None else _percent(over),
+                f"{found['worst_margin']:.3g}{suffix}",
+            )
+        )
+    return rows
+
+
+def to_tables(report: Report) -> list[Table]:
+    """Return one terminal table per policy; violated constraints are red."""
+    tables = []
+    for policy in POLICIES:
+        summary = report[policy]
+        table = Table(
+            title=f"{policy} policy: return {_interval(summary['return_mean'], summary['return_interval'])}, "
+            f"any violation on {_percent(summary['any_violation_rate'])} of steps",
+            title_justify="left",
+        )
+        for name in HEADER:
+            table.add_column(name, justify="left" if name == "constraint" else "right")
+        for spec, row in zip(report["constraints"], _rows(report, policy), strict=True):
+            found = summary["constraints"][spec["name"]]
+            limit = spec.get("cost_limit")
+            bad = found["cost_mean"] > limit if limit is not None else found["violation_rate"] > report["tolerance"]
+            table.add_row(*row, style="red" if bad else None)
+        tables.append(table)
+    return tables
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _interval(mean: float, interval: tuple[float, float] | list[float]) -> str:
+    return f"{mean:.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"

@@ -1,0 +1,102 @@
+"""From a configuration to a training environment, a model, and a policy that can be played."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from saferl_envs.engine import Engine
+from saferl_envs.errors import ConfigError
+from saferl_envs.overrides import resolve_constraints
+from saferl_envs.tasks import make_task
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from saferl.experiment.checkpoint import read_checkpoint, restore
+from saferl.experiment.config import TrainConfig
+from saferl.vec import TaskVecEnv
+
+Array = np.ndarray[Any, Any]
+
+
+def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
+    """Return the training environment: batched copies, with observations and rewards normalised where asked."""
+    env: VecEnv = TaskVecEnv(
+        config.env.id,
+        config.env.num_envs,
+        threads=config.threads,
+        dump_dir=None if dump_dir is None else str(dump_dir),
+        **config.env.arguments(),
+    )
+    if config.env.normalize_observation or config.env.normalize_reward:
+        method: Any = config.method
+        env = VecNormalize(
+            env,
+            norm_obs=config.env.normalize_observation,
+            norm_reward=config.env.normalize_reward,
+            gamma=getattr(method, "gamma", 0.99),
+        )
+    return env
+
+
+def make_engine(config: TrainConfig, num_envs: int) -> Engine:
+    """Return copies of the configured environment for evaluation, apart from training's."""
+    arguments = config.env.arguments()
+    constraints, limits = arguments.pop("constraints"), arguments.pop("limits")
+    steps = arguments.pop("max_episode_steps")
+    task = make_task(config.env.id, **arguments)
+    chosen = resolve_constraints(task, constraints, limits)
+    return Engine(task, num_envs, threads=config.threads, constraints=chosen, max_episode_steps=steps)
+
+
+def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
+    """Return a fresh algorithm.
+
+    Raises:
+        ConfigError: The device does not exist, or two settings do not go together.
+    """
+    try:
+        return config.method.build(env, config.seed, config.device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
+
+
+def load_model(config: TrainConfig, checkpoint: Path) -> BaseAlgorithm:
+    """Return the model of a run with a checkpoint's content, on one copy of its environment.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, truncated or of another configuration.
+    """
+    state = read_checkpoint(checkpoint)
+    small = config.model_copy(update={"env": config.env.model_copy(update={"num_envs": 1}), "device": "cpu"})
+    method: Any = small.method
+    if hasattr(method, "n_steps"):
+        # the rollout buffer is not needed, and a batch must not be larger than it
+        update = {"n_steps": 2, "batch_size": 2}
+        small = small.model_copy(update={"method": method.model_copy(update=update)})
+    model = make_model(small, make_vec_env(small))
+    restore(model, state, checkpoint)
+    return model
+
+
+def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Array], Array]:
+    """Return the policy as a function of raw observations (N, obs), normalised as in training."""
+    normalizer = model.get_vec_normalize_env()
+
+    def predict(observation: Array) -> Array:
+        seen = observation if normalizer is None else normalizer.normalize_obs(observation)
+        with th.no_grad():
+            action, _ = model.predict(np.asarray(seen), deterministic=deterministic)
+        return action
+
+    return predict
+
+
+def set_threads(config: TrainConfig) -> None:
+    """Give torch its threads; one where a process shares the machine with others (``OMP_NUM_THREADS=1``)."""
+    wanted = config.torch_threads or config.threads or int(os.environ.get("OMP_NUM_THREADS", "0"))
+    th.set_num_threads(wanted or os.cpu_count() or 1)

@@ -1,0 +1,54 @@
+"""What there is: environments with their constraints, methods, configurations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from saferl_envs.engine import Engine
+from saferl_envs.tasks import make_task, task_ids
+
+from saferl.algorithms import methods
+from saferl.experiment.config import builtin_configs
+
+_SHOWN = ("name", "unit", "limit", "kind", "cost_limit", "components")
+
+
+def catalogue() -> dict[str, Any]:
+    """Return environments, methods and configurations as JSON data."""
+    environments = []
+    for env_id in task_ids():
+        engine = Engine(make_task(env_id), threads=1)
+        environments.append(
+            {
+                "id": env_id,
+                "observation_shape": list(engine.observe().shape[1:]),
+                "action_shape": list(engine.action_low.shape),
+                "constraints": [{key: getattr(c, key) for key in _SHOWN} for c in engine.constraints],
+            }
+        )
+    return {
+        "environments": environments,
+        "methods": [{"name": m.name, "summary": m.summary, "paper": m.paper} for m in methods().values()],
+        "configs": sorted(builtin_configs()),
+    }
+
+
+def tables(found: dict[str, Any]) -> list[Table]:
+    """Return the catalogue as terminal tables."""
+    environments = Table("id", "observation", "action", "constraints", title="environments", title_justify="left")
+    for env in found["environments"]:
+        limits = [
+            f"{c['name']} <= {c['limit']:g} {c['unit']}"
+            + (f" (at most {c['cost_limit']:g} steps per episode)" if c["cost_limit"] is not None else "")
+            + (f" x {len(c['components'])}" if len(c["components"]) > 1 else "")
+            for c in env["constraints"]
+        ]
+        environments.add_row(env["id"], *(str(env[k][0]) for k in ("observation_shape", "action_shape")), "\n".join(limits))
+    known = Table("name", "what it does", "paper", title="methods", title_justify="left")
+    for m in found["methods"]:
+        known.add_row(m["name"], m["summary"], m["paper"])
+    configs = Table("name", title="configurations (saferl train NAME)", title_justify="left")
+    for name in found["configs"]:
+        configs.add_row(name)
+    return [environments, known, configs]

@@ -1,0 +1,235 @@
+"""Configuration: frozen models, YAML files that hold only what differs from the defaults, overrides from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
+from saferl_envs.errors import ConfigError, choose
+from saferl_envs.tasks import task_ids
+
+from saferl.algorithms.registry import MethodSettings, settings_class
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EnvConfig(_Section):
+    """Which environment, how many copies, and changes to its constraints.
+
+    Attributes:
+        limits: New limits by constraint name.
+        constraints: Constraint specifications in place of the task's own.
+        kwargs: Keyword arguments of the task.
+    """
+
+    id: str
+    num_envs: PositiveInt = 64
+    limits: dict[str, float] = Field(default_factory=dict)
+    constraints: list[dict[str, Any]] | None = None
+    max_episode_steps: PositiveInt | None = None
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    normalize_observation: bool = True
+    normalize_reward: bool = True
+
+    @field_validator("id")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in task_ids():
+            raise ValueError(choose("environment", value, task_ids()))
+        return value
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the environment's keyword arguments."""
+        return {
+            "constraints": self.constraints,
+            "limits": self.limits,
+            "max_episode_steps": self.max_episode_steps,
+            **self.kwargs,
+        }
+
+
+class EvalConfig(_Section):
+    """Evaluation during training: how many times, on how many episodes, and what counts as feasible without cost limit."""
+
+    times: NonNegativeInt = 10
+    episodes: PositiveInt = 10
+    violation_tolerance: float = Field(0.02, ge=0, le=1)
+
+
+class VideoConfig(_Section):
+    """Rollout video at the end of training: seconds of it, and its size in pixels."""
+
+    seconds: float = Field(6.0, ge=0)
+    width: PositiveInt = 320
+    height: PositiveInt = 240
+
+
+class TrainConfig(_Section):
+    """Everything a training run is made of. The resolved form is stored in the run folder.
+
+    Attributes:
+        device: ``auto`` takes a GPU when there is one.
+        threads: Threads for physics, and for torch where `torch_threads` is 0; 0 for all cores.
+        checkpoint_seconds: Longest time between checkpoints.
+    """
+
+    env: EnvConfig
+    method: SerializeAsAny[MethodSettings]
+    total_timesteps: PositiveInt = 1_000_000
+    seed: NonNegativeInt = 0
+    device: str = "auto"
+    threads: NonNegativeInt = 0
+    torch_threads: NonNegativeInt = 0
+    checkpoint_seconds: PositiveFloat = 30.0
+    evaluation: EvalConfig = Field(default_factory=EvalConfig)
+    video: VideoConfig = Field(default_factory=VideoConfig)
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return settings_class(value.get("name"), "method.name").model_validate(value)
+        return value
+
+
+def builtin_configs() -> dict[str, str]:
+    """Return the configurations that come with the package: name to YAML text."""
+    root = Path(str(resources.files("saferl.configs")))
+    return {p.relative_to(root).with_suffix("").as_posix(): p.read_text() for p in sorted(root.rglob("*.yaml"))}
+
+
+def read_config(name: str) -> tuple[dict[str, Any], str]:
+    """Return the raw content of a configuration, by path or by built-in name, and where it came from.
+
+    Raises:
+        ConfigError: No such file or name, or it is not a YAML mapping.
+    """
+    known = builtin_configs()
+    if name in known:
+        text, source = known[name], f"configuration {name!r}"
+    elif Path(name).is_file():
+        try:
+            text, source = Path(name).read_text(), name
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {name}: {error}") from error
+    else:
+        raise ConfigError(choose("configuration (neither a file nor a built-in name)", name, known))
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: expected a mapping at the top, got {type(data).__name__}")
+    return data, source
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return ``--method.p-max 0.3`` and ``--seed=3`` as a nested mapping; values are read as YAML.
+
+    Raises:
+        ConfigError: An option without a value, or a word that is not an option.
+    """
+    out: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--") or len(word) < 3:
+            raise ConfigError(f"expected an option such as --seed 3, got {word!r}")
+        key, has_value, text = word[2:].partition("=")
+        if not has_value:
+            text = next(words, "")
+            if text == "" or text.startswith("--"):
+                raise ConfigError(f"option --{key} needs a value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"option --{key}: cannot read {text!r}") from error
+        *path, last = key.replace("-", "_").split(".")
+        place = out
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = _number(value)
+    return out
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e6 as text; a user who types it means a number."""
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        return int(number) if number.is_integer() and "e" in value.lower() else number
+    return value
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, mapping by mapping; neither is modified."""
+    out = dict(base)
+    for key, value in changes.items():
+        old = out.get(key)
+        out[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def build_config(data: Mapping[str, Any], source: str) -> TrainConfig:
+    """Validate raw content.
+
+    Raises:
+        ConfigError: One line naming the key, where it came from and what is valid.
+    """
+    try:
+        return TrainConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, data, source)) from error
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return the configuration `name` (a path or a built-in name) with command-line overrides."""
+    data, source = read_config(name)
+    return build_config(merge(data, parse_overrides(overrides)), source)
+
+
+def explain(error: ValidationError, data: Mapping[str, Any], source: str) -> str:
+    """Return the first problem of a validation error as one line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if error.title != TrainConfig.__name__ and not key.startswith("method"):
+        path, key = ["method", *path], ".".join(["method", *path])
+    if first["type"] == "extra_forbidden":
+        return choose("key", key, (".".join([*path[:-1], k]) for k in _valid_keys(path[:-1], data)), source)
+    if first["type"] == "missing":
+        return f"{source}: key {key!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    shown = f", got {first['input']!r}" if not isinstance(first["input"], Mapping) else ""
+    return f"{source}: {key}: {message}{'' if 'valid:' in message else shown}"
+
+
+def _valid_keys(path: Iterable[str], data: Mapping[str, Any]) -> list[str]:
+    """Return the keys that exist at a place in the configuration."""
+    model: type[BaseModel] = TrainConfig
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if part == "method":
+            method = data.get("method")
+            model = settings_class(method.get("name") if isinstance(method, Mapping) else None)
+        elif inner:
+            model = inner[0]
+    return list(model.model_fields)

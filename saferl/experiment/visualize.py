@@ -1,0 +1,108 @@
+"""Rollout video: the robot, and beside it every constraint's trace against its limit, red where violated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from saferl_envs.env_renderer import EnvRenderer
+from saferl_envs.errors import SaferlError
+from stable_baselines3.common.logger import Logger
+
+from saferl.evaluation.traces import TracePanel, TraceSpec, compose
+from saferl.experiment.build import load_model, make_engine, predictor
+from saferl.experiment.checkpoint import read_checkpoint
+from saferl.experiment.config import TrainConfig, VideoConfig
+from saferl.experiment.run_folder import RunFolder
+from saferl.tracking.tensorboard import make_logger, writer_of
+from saferl.tracking.video import clip_in_event_file, gif_summary, write_mp4
+
+CLIP_TAG = "rollout/video"
+MAX_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class RenderedRollout:
+    """Frames (H, W, 3) uint8 of one episode at `fps`, and the line that says why no robot is drawn, if so."""
+
+    frames: list[np.ndarray[Any, Any]]
+    fps: float
+    notice: str | None
+
+
+def render_rollout(
+    config: TrainConfig, checkpoint: Path, video: VideoConfig, seed: int, deterministic: bool = True
+) -> RenderedRollout:
+    """Play one episode of a checkpoint and draw it."""
+    engine = make_engine(config, 1)
+    predict = predictor(load_model(config, checkpoint), deterministic)
+    engine.seed([seed])
+    engine.reset()
+    timestep = engine.simulation.control_timestep
+    steps = min(engine.max_episode_steps, max(1, round(video.seconds / timestep)))
+    stride = max(1, round(1.0 / (MAX_FPS * timestep)))
+    limits = np.array([c.limit for c in engine.constraints])
+    upward = np.array([c.bounds_from_above for c in engine.constraints])
+    starts = [s.start for s in engine.constraints.slices]
+    renderer = EnvRenderer(engine.simulation, engine.task.camera, video.width, video.height)
+    history = np.full((steps, len(limits)), np.nan)
+    pictures: list[tuple[int, np.ndarray[Any, Any]]] = []
+    observation = engine.observe()
+    for t in range(steps):
+        step = engine.step(np.clip(predict(observation), engine.action_low, engine.action_high))
+        observation = step.observation
+        worst = np.maximum.reduceat(step.values[0], starts)
+        history[t] = np.where(upward, limits + worst, limits - worst)
+        if t % stride == 0:
+            pictures.append((t, renderer.render("rgb_array")))
+        if step.terminated[0] or step.truncated[0]:
+            break
+    notice = renderer.frames.notice
+    renderer.close()
+    specs = [TraceSpec(c.name, c.unit, c.limit, upper=c.bounds_from_above) for c in engine.constraints]
+    panel = TracePanel(specs, horizon=steps, width=video.width, height=video.height)
+    frames = [compose(picture, panel.draw(history[: t + 1], t)) for t, picture in pictures]
+    return RenderedRollout(frames, 1.0 / (timestep * stride), notice)
+
+
+def add_clip_to_tensorboard(logger: Logger, folder: Path, rollout: RenderedRollout, step: int) -> int:
+    """Put the clip into the run's event file and return how many of its frames are found there afterwards.
+
+    Raises:
+        SaferlError: The clip is not in the file.
+    """
+    gif_summary(writer_of(logger), CLIP_TAG, rollout.frames, step, rollout.fps)
+    found = clip_in_event_file(folder, CLIP_TAG)
+    if not found:
+        raise SaferlError(f"the clip {CLIP_TAG!r} did not reach the event file in {folder}")
+    return found
+
+
+@dataclass(frozen=True)
+class Visualized:
+    """What `visualize` made: the mp4 and its frames, and the clip found in the event file."""
+
+    mp4: Path
+    frames: int
+    tag: str
+    clip_frames: int
+    notice: str | None
+
+
+def visualize(run_dir: str | Path, video: VideoConfig, seed: int, deterministic: bool, which: str) -> Visualized:
+    """Draw one episode of a run into ``rollout.mp4`` and its TensorBoard.
+
+    Raises:
+        CheckpointError: The folder or checkpoint is missing, truncated, or does not fit.
+    """
+    folder = RunFolder.open(run_dir)
+    config = folder.config()
+    model_file = folder.checkpoint(which)
+    rollout = render_rollout(config, model_file, video, seed, deterministic)
+    mp4 = write_mp4(folder.video, rollout.frames, rollout.fps)
+    logger = make_logger(folder.path, ("tensorboard",))
+    clip_frames = add_clip_to_tensorboard(logger, folder.path, rollout, int(read_checkpoint(model_file)["plain"]["num_timesteps"]))
+    logger.close()
+    return Visualized(mp4, len(rollout.frames), CLIP_TAG, clip_frames, rollout.notice)

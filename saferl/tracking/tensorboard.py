@@ -1,0 +1,75 @@
+"""TensorBoard for constrained training: hyper-parameters, and a layout that draws each constraint against its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.logger import (
+    HParam,
+    Logger,
+    TensorBoardOutputFormat,
+    make_output_format,
+)
+from torch.utils.tensorboard import SummaryWriter
+
+Spec = Mapping[str, Any]
+
+
+def make_logger(folder: Path, formats: Sequence[str] = ("csv", "tensorboard")) -> Logger:
+    """Return SB3's logger writing ``progress.csv`` and TensorBoard's event file into a run folder."""
+    return Logger(str(folder), [make_output_format(kind, str(folder)) for kind in formats])
+
+
+def writer_of(logger: Logger) -> SummaryWriter:
+    """Return the writer of a logger's event file."""
+    for output in logger.output_formats:
+        if isinstance(output, TensorBoardOutputFormat):
+            return output.writer
+    raise LookupError("the logger has no TensorBoard output")
+
+
+def write_layout(logger: Logger, constraints: Sequence[Spec]) -> None:
+    """Add the custom layout: one chart per constraint, with what is bounded and its bound in the same chart.
+
+    The bounded number is the episode's cost where the constraint has a cost limit, else the worst value of g against zero.
+    """
+    charts: dict[str, Any] = {"return": ["Multiline", ["rollout/ep_rew_mean", "eval/return_mean"]]}
+    for spec in constraints:
+        tag = f"constraint/{spec['name']}"
+        if spec.get("cost_limit") is not None:
+            charts[f"{spec['name']}: episode cost and its limit"] = ["Multiline", [f"{tag}/cost", f"{tag}/cost_limit"]]
+        charts[f"{spec['name']}: worst g and its bound 0 [{spec.get('unit', '1')}]"] = [
+            "Multiline", [f"{tag}/value_max", f"{tag}/bound"],
+        ]  # fmt: skip
+        charts[f"{spec['name']}: violation rate"] = [
+            "Multiline", [f"{tag}/violation_rate", f"eval/{spec['name']}/violation_rate"],
+        ]  # fmt: skip
+    writer_of(logger).add_custom_scalars({"constraints": charts})
+
+
+def log_bounds(logger: Logger, constraints: Sequence[Spec]) -> None:
+    """Record the bounds that the layout draws, for the next dump."""
+    for spec in constraints:
+        logger.record(f"constraint/{spec['name']}/bound", 0.0)
+        if spec.get("cost_limit") is not None:
+            logger.record(f"constraint/{spec['name']}/cost_limit", float(spec["cost_limit"]))
+
+
+def log_hparams(logger: Logger, config: Mapping[str, Any], constraints: Sequence[Spec]) -> None:
+    """Record the configuration for the HParams tab, with the metrics by which runs are compared."""
+    flat = {key: value for key, value in _flatten(config).items() if isinstance(value, (bool, int, float, str))}
+    metrics = {"rollout/ep_rew_mean": 0.0, "eval/return_mean": 0.0, "rollout/violation_rate": 0.0}
+    metrics |= {f"eval/{spec['name']}/violation_rate": 0.0 for spec in constraints}
+    logger.record("hparams", HParam(flat, metrics), exclude=("stdout", "log", "json", "csv"))
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            out |= _flatten(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = str(value) if isinstance(value, (list, tuple)) else value
+    return out
