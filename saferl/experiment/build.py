@@ -21,6 +21,7 @@ from saferl.experiment.config import TrainConfig
 from saferl.vec import TaskVecEnv
 
 Array = np.ndarray[Any, Any]
+WIDE = 256
 
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
@@ -97,6 +98,11 @@ def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Array], Ar
 
 
 def set_threads(config: TrainConfig) -> None:
-    """Give torch its threads; one where a process shares the machine with others (``OMP_NUM_THREADS=1``)."""
-    wanted = config.torch_threads or config.threads or int(os.environ.get("OMP_NUM_THREADS", "0"))
-    th.set_num_threads(wanted or os.cpu_count() or 1)
+    """Give torch its threads; ``OMP_NUM_THREADS`` is respected where the configuration does not say.
+
+    With passive waiting (which the command sets, see `saferl.cli`) waking a second thread costs more than it brings for
+    networks narrower than 256; measured in docs/performance.md.
+    """
+    asked = config.torch_threads or int(os.environ.get("OMP_NUM_THREADS", "0"))
+    widest = max(getattr(config.method, "net_arch", (WIDE,)))
+    th.set_num_threads(asked or (config.threads or os.cpu_count() or 1 if widest >= WIDE else 1))

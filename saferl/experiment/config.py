@@ -85,7 +85,8 @@ class TrainConfig(_Section):
 
     Attributes:
         device: ``auto`` takes a GPU when there is one.
-        threads: Threads for physics, and for torch where `torch_threads` is 0; 0 for all cores.
+        threads: Threads for physics, 0 for all cores; results do not depend on it.
+        torch_threads: Threads for torch, 0 to choose by the width of the network.
         checkpoint_seconds: Longest time between checkpoints.
     """
 
