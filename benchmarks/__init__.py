@@ -1,0 +1,1 @@
+"""Benchmarks: each claim of the project, and the command that shows it."""

@@ -1,0 +1,159 @@
+"""CaT on HalfCheetah under twelve limits, against PPO, hard early termination and fixed p_max (cat.md A4, A5, A6, A8)."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.evidence import Claim, append_row, read_rows
+
+TOPIC = "cat"
+RAW = "halfcheetah_limits.csv"
+OVERHEAD = "overhead.csv"
+SEEDS = (0, 1, 2, 3, 4)
+STEPS = 1_000_000
+COMMAND = "python scripts/benchmark.py cat"
+QUICK = "python scripts/benchmark.py cat --quick"
+
+ARMS: dict[str, tuple[str, list[str]]] = {
+    "ppo": ("ppo/halfcheetah_limits", []),
+    "cat": ("cat/halfcheetah_limits", []),
+    "cat_fixed_0.25": ("cat/halfcheetah_limits", ["--method.p-start", "0.25"]),
+    "cat_fixed_1.0": ("cat/halfcheetah_limits", ["--method.p-start", "1.0", "--method.p-max", "1.0"]),
+    "early_termination": (
+        "cat/halfcheetah_limits",
+        ["--method.p-start", "1.0", "--method.p-max", "1.0", "--method.min-p", "1.0"],
+    ),
+}
+
+
+def train_and_evaluate(arm: str, seed: int, steps: int) -> dict[str, object]:
+    """Train one run in a process of its own, one thread, and return its row: the last policy on 100 episodes."""
+    config, options = ARMS[arm]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with TemporaryDirectory() as root:
+        run = Path(root) / "run"
+        cli = [sys.executable, "-m", "saferl.cli"]
+        quiet = ["--quiet", "--threads", "1", "--video.seconds", "0", "--evaluation.times", "0"]
+        train = [*cli, "train", config, "--seed", str(seed), "--total-timesteps", str(steps), "--run-dir", str(run)]
+        began = time.monotonic()
+        subprocess.run([*train, *quiet, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - began
+        evaluate = [*cli, "evaluate", str(run), "--checkpoint", "last"]
+        subprocess.run(evaluate, check=True, env=environment, stdout=subprocess.DEVNULL)
+        report = json.loads((run / "report.json").read_text())
+    row: dict[str, object] = {"arm": arm, "seed": seed, "steps": report["timesteps"], "seconds": round(seconds, 1)}
+    for policy in ("deterministic", "stochastic"):
+        found = report[policy]
+        row[f"any_violation_{policy}"] = found["any_violation_rate"]
+        row[f"speed_{policy}"] = found["speed_mean"]
+        row[f"joint_speed_violation_{policy}"] = found["constraints"]["joint_speed"]["violation_rate"]
+        row[f"action_rate_violation_{policy}"] = found["constraints"]["action_rate"]["violation_rate"]
+    return {**row, "episodes": report["episodes"], "commit": report["commit"]}
+
+
+def run(quick: bool) -> None:
+    """Run what is missing of the grid, two runs at a time, then the overhead profile. Quick: two arms, one seed, 200k."""
+    steps, seeds, arms = (200_000, (0,), ("ppo", "cat")) if quick else (STEPS, SEEDS, tuple(ARMS))
+    raw = f"quick_{RAW}" if quick else RAW
+    done = {(row["arm"], int(row["seed"])) for row in read_rows(TOPIC, raw)}
+    todo = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in done]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for row in pool.map(lambda job: train_and_evaluate(*job, steps), todo):
+            append_row(TOPIC, raw, row)
+            print(f"{row['arm']} seed {row['seed']}: {row['seconds']} s", flush=True)
+    if not read_rows(TOPIC, OVERHEAD):
+        append_row(TOPIC, OVERHEAD, measure_overhead())
+
+
+def measure_overhead(steps: int = 200_000) -> dict[str, object]:
+    """Return the share of training wall time spent in CaT's own code: delta, running maxima, scaled rewards, continuation.
+
+    Recording and logging constraints is counted too, though plain PPO here does the same.
+    """
+    import torch
+
+    from saferl.buffers import ContinuationRolloutBuffer
+    from saferl.experiment.build import make_model, make_vec_env
+    from saferl.experiment.config import load_config
+    from saferl.recorder import StepRecorder
+
+    torch.set_num_threads(1)
+    config = load_config("cat/halfcheetah_limits")
+    model = make_model(config, make_vec_env(config))
+    model.learn(8192)
+    spent = {"continuation": 0.0, "returns": 0.0, "recorder": 0.0, "logging": 0.0}
+
+    def timed(owner: object, name: str, key: str, inner: str = "") -> None:
+        function = getattr(owner, name)
+
+        def call(*args: object, **kwargs: object) -> object:
+            began = time.perf_counter()
+            result = function(*args, **kwargs)
+            spent[key] += time.perf_counter() - began
+            if inner:
+                spent[key] -= spent.pop(inner, 0.0)
+            return result
+
+        setattr(owner, name, call)
+
+    buffer, env = model.rollout_buffer, model.env
+    assert isinstance(buffer, ContinuationRolloutBuffer)  # noqa: S101 - a benchmark, not the library
+    assert isinstance(env, StepRecorder)  # noqa: S101
+    timed(buffer, "method", "continuation")
+    timed(buffer, "compute_returns_and_advantage", "returns")
+    timed(model, "_log_constraints", "logging")
+    timed(env.venv, "step_wait", "_inside")
+    spent["_inside"] = 0.0
+    timed(env, "step_wait", "recorder")
+    began = time.perf_counter()
+    model.learn(steps)
+    total = time.perf_counter() - began
+    spent["recorder"] -= spent.pop("_inside")
+    # plain SB3 computes returns too; what CaT adds to it is one product per step, but all of it is counted
+    share = sum(spent.values()) / total
+    row = {key: round(value / total, 6) for key, value in spent.items()}
+    return {"steps": steps, "total_s": round(total, 2), **row, "share": round(share, 6)}
+
+
+def claims() -> list[Claim]:
+    """Return the claims that the raw rows support."""
+    rows = read_rows(TOPIC, RAW)
+    by_arm = {arm: [r for r in rows if r["arm"] == arm] for arm in ARMS}
+
+    def column(arm: str, name: str) -> list[float]:
+        return [float(r[name]) for r in by_arm[arm]]
+
+    def claim(name: str, text: str, target: str, measured: float, unit: str, policy: str, note: str = "") -> Claim:
+        return Claim(name, text, target, measured, unit, policy, list(SEEDS), COMMAND, QUICK, 30, RAW, note)
+
+    worst = {p: 100 * max(column("cat", f"any_violation_{p}")) for p in ("deterministic", "stochastic")}
+    speed = {arm: statistics.median(column(arm, "speed_deterministic")) for arm in ARMS}
+    fixed = "; ".join(
+        f"{arm}: median speed {speed[arm]:.2f} m/s, any violation {100 * max(column(arm, 'any_violation_deterministic')):.2f} % "
+        f"deterministic, {100 * max(column(arm, 'any_violation_stochastic')):.2f} % stochastic (worst seed)"
+        for arm in ("cat_fixed_0.25", "cat_fixed_1.0")
+    )
+    found = [
+        claim("cat-adherence-deterministic", "steps with any violation, worst of 5 seeds", "<= 2", worst["deterministic"], "%", "deterministic"),
+        claim("cat-adherence-stochastic", "steps with any violation, worst of 5 seeds", "<= 5", worst["stochastic"], "%", "stochastic"),
+        claim("ppo-violates", "unconstrained PPO: steps with any violation, least of 5 seeds", ">= 80", 100 * min(column("ppo", "any_violation_deterministic")), "%", "deterministic"),
+        claim("cat-faster-than-early-termination", "median speed, ratio to hard early termination", ">= 2", speed["cat"] / max(speed["early_termination"], 1e-9), "1", "deterministic"),
+        claim("cat-curriculum", "median speed with the curriculum, ratio to the better fixed p_max", ">= 1", speed["cat"] / max(speed["cat_fixed_0.25"], speed["cat_fixed_1.0"]), "1", "deterministic", fixed),
+    ]  # fmt: skip
+    overhead = read_rows(TOPIC, OVERHEAD)
+    if overhead:
+        found.append(
+            Claim(
+                "cat-overhead", "CaT's share of training wall time", "< 3", 100 * float(overhead[0]["share"]), "%", "none", [0],
+                COMMAND, QUICK, 30, OVERHEAD,
+            )
+        )  # fmt: skip
+    return found

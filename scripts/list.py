@@ -1,0 +1,7 @@
+"""The same as `saferl list`."""
+
+import sys
+
+from saferl.cli import main
+
+sys.exit(main(["list", *sys.argv[1:]]))
