@@ -43,7 +43,11 @@ class Claim:
     def __post_init__(self) -> None:
         relation, bound = self.target.split()
         compare = {">=": self.measured >= float(bound), "<=": self.measured <= float(bound)}
-        compare |= {"<": self.measured < float(bound), ">": self.measured > float(bound), "==": self.measured == float(bound)}
+        compare |= {
+            "<": self.measured < float(bound),
+            ">": self.measured > float(bound),
+            "==": self.measured == float(bound),
+        }
         self.measured = float(self.measured)
         self.holds = bool(compare[relation])
 

@@ -131,7 +131,9 @@ def _visualize(options: argparse.Namespace) -> None:
     if made.notice:
         console.print(f"note: {made.notice}", soft_wrap=True)
     console.print(f"video       {made.mp4} ({made.frames} frames)", soft_wrap=True)
-    console.print(f"TensorBoard {made.clip_frames} frames under {made.tag!r}: tensorboard --logdir {options.run}", soft_wrap=True)
+    console.print(
+        f"TensorBoard {made.clip_frames} frames under {made.tag!r}: tensorboard --logdir {options.run}", soft_wrap=True
+    )
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from saferl_envs.constraints import ConstraintSet, Evaluation
-from saferl_envs.errors import ConfigError
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from saferl.vec import TaskVecEnv
+from saferl_envs.constraints import ConstraintSet, Evaluation
+from saferl_envs.errors import ConfigError
 
 
 class Recorded(NamedTuple):

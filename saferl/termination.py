@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+
 from saferl_envs.errors import ConfigError, choose
 
 Array = np.ndarray[Any, Any]

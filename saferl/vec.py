@@ -12,6 +12,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
 from saferl_envs.constraints import Constraint, ConstraintSet
 from saferl_envs.engine import Engine, Transition
 from saferl_envs.env_renderer import EnvRenderer
@@ -19,8 +22,6 @@ from saferl_envs.info import row, step_info
 from saferl_envs.overrides import resolve_constraints
 from saferl_envs.spaces import action_space, observation_space
 from saferl_envs.tasks import make_task
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
 
 
 class LazyInfos(Sequence[dict[str, Any]]):
@@ -172,7 +173,7 @@ class TaskVecEnv(VecEnv):
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Call a method once per copy asked for; ``get_wrapper_attr`` reads this object's attributes."""
         if method_name == "get_wrapper_attr":
-            return self.get_attr(*method_args, indices=indices)
+            return self.get_attr(method_args[0], indices)
         return [getattr(self, method_name)(*method_args, **method_kwargs) for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:

@@ -35,7 +35,9 @@ def main() -> int:
     if options.quick:
         return 0
     for row in evidence.write_summary(topic.TOPIC, topic.claims()):
-        print(f"{'holds' if row['holds'] else 'FALLS SHORT'}  {row['id']}: {row['measured']:.4g} {row['unit']} ({row['target']})")
+        print(
+            f"{'holds' if row['holds'] else 'FALLS SHORT'}  {row['id']}: {row['measured']:.4g} {row['unit']} ({row['target']})"
+        )
     return 0
 
 

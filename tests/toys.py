@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
+
 from saferl_envs.constraints import AxisSpeed, JointPosition
 from saferl_envs.task import State, Task
 

@@ -41,9 +41,7 @@ class Pinhole:
     def from_view(cls, view: View, fovy: float) -> Pinhole:
         """Return the camera of a `View`, placed as MuJoCo places its free camera."""
         azimuth, elevation = np.deg2rad([view.azimuth, view.elevation])
-        forward = np.array(
-            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-        )
+        forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
         right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
         rotation = np.stack([right, np.cross(right, forward), -forward], axis=1)
         return cls(view.lookat - view.distance * forward, rotation, fovy)

@@ -172,7 +172,7 @@ class MujocoSignals:
         first = columns[0]
         if columns == list(range(first, first + len(columns))):
             return field[:, first : first + len(columns)]
-        
+
         def take(out: FloatArray) -> None:
             np.take(field, columns, axis=1, out=out)
 

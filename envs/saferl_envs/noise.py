@@ -63,10 +63,12 @@ class Noise:
         """Return (n, d) numbers uniform in [low, high); bounds broadcast over the d columns."""
         unit = (self.bits(name, d) >> _S11).astype(np.float64) * 2.0**-53
         low = np.asarray(low, np.float64)
-        return low + (np.asarray(high, np.float64) - low) * unit
+        drawn: FloatArray = low + (np.asarray(high, np.float64) - low) * unit
+        return drawn
 
     def normal(self, name: str, d: int, scale: ArrayLike = 1.0) -> FloatArray:
         """Return (n, d) normal numbers with mean 0 and the given standard deviation (Box-Muller)."""
         unit = ((self.bits(name, 2 * d) >> _S11).astype(np.float64) + 0.5) * 2.0**-53
         radius = np.sqrt(-2.0 * np.log(unit[:, :d]))
-        return np.asarray(scale, np.float64) * (radius * np.cos(2.0 * np.pi * unit[:, d:]))
+        drawn: FloatArray = np.asarray(scale, np.float64) * (radius * np.cos(2.0 * np.pi * unit[:, d:]))
+        return drawn

@@ -28,9 +28,7 @@ def resolve_constraints(
     """
     chosen = task.constraints
     if constraints is not None:
-        chosen = tuple(
-            c if isinstance(c, Constraint) else from_spec(c, f"constraints[{i}]") for i, c in enumerate(constraints)
-        )
+        chosen = tuple(c if isinstance(c, Constraint) else from_spec(c, f"constraints[{i}]") for i, c in enumerate(constraints))
     names = [c.name for c in chosen]
     for name in limits or {}:
         if name not in names:

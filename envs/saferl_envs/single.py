@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from saferl_envs.constraints import Constraint, ConstraintSet
 from saferl_envs.engine import Engine
+from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.info import Info, reset_info, row, step_info
 from saferl_envs.overrides import resolve_constraints
-from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.signals import FloatArray
 from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
 from saferl_envs.tasks import make_task
 
 
-class TaskEnv(gymnasium.Env[FloatArray, NDArray[np.floating[Any]]]):
+class TaskEnv(gymnasium.Env[Any, Any]):
     """One copy of a task with Gymnasium's five-value step; ``info`` as `saferl_envs.info` says.
 
     Args:
@@ -36,7 +36,6 @@ class TaskEnv(gymnasium.Env[FloatArray, NDArray[np.floating[Any]]]):
     """
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 20}  # noqa: RUF012 - Gymnasium's declaration
-    _mode_names: ClassVar[tuple[str, ...]] = tuple(RENDER_MODES)
 
     def __init__(
         self,

@@ -12,16 +12,16 @@ from numpy.typing import ArrayLike
 
 from saferl_envs.constraints import Constraint, ConstraintSet
 from saferl_envs.engine import Engine, Transition
+from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.info import Info, reset_info, step_info
 from saferl_envs.overrides import resolve_constraints
-from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.signals import BoolArray, FloatArray
 from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
 from saferl_envs.tasks import make_task
 
 
-class TaskVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
+class TaskVectorEnv(VectorEnv[Any, Any, Any]):
     """N copies of a task. Copy i behaves, bit for bit, as the single environment reset with seed + i.
 
     Args:
@@ -68,9 +68,7 @@ class TaskVectorEnv(VectorEnv[FloatArray, FloatArray, FloatArray]):
         try:
             self._mode = AutoresetMode(autoreset_mode)
         except ValueError:
-            raise TaskError(
-                choose("autoreset mode", autoreset_mode, [m.value for m in AutoresetMode], task_id)
-            ) from None
+            raise TaskError(choose("autoreset mode", autoreset_mode, [m.value for m in AutoresetMode], task_id)) from None
         self.metadata = {**metadata(self.engine), "autoreset_mode": self._mode}
         self.single_action_space = action_space(self.engine)
         self.single_observation_space = observation_space(self.engine)

@@ -110,7 +110,9 @@ class CaT(ConstrainedPPO):
 
 
 @register_method(
-    "cat", "Constraints as terminations: violations stop value with a probability", "Chane-Sane et al. 2024, arXiv 2403.18765"
+    "cat",
+    "Constraints as terminations: violations stop value with a probability",
+    "Chane-Sane et al. 2024, arXiv 2403.18765",
 )
 class CaTSettings(PPOSettings):
     """Settings of CaT: PPO's, and the class's arguments."""

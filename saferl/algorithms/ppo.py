@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
-from saferl_envs.errors import CheckpointError
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
@@ -17,6 +16,7 @@ from torch import nn
 from saferl.algorithms.registry import MethodSettings, register_method
 from saferl.buffers import ContinuationRolloutBuffer
 from saferl.recorder import Recorded, StepRecorder
+from saferl_envs.errors import CheckpointError
 
 Array = np.ndarray[Any, Any]
 

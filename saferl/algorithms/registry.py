@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
-from saferl_envs.errors import ConfigError, choose
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
+
+from saferl_envs.errors import ConfigError, choose
 
 
 class MethodSettings(BaseModel, ABC):

@@ -34,11 +34,19 @@ def to_markdown(report: Report) -> str:
     return "\n".join([*lines, f"Versions: {versions}. Commit: {report['commit']}.", ""])
 
 
-HEADER = ("constraint", "limit", "violated steps", "episode cost [95 % interval]", "cost limit", "over limit", "worst margin")
+HEADER = (
+    "constraint",
+    "limit",
+    "violated steps",
+    "episode cost [95 % interval]",
+    "cost limit",
+    "over limit",
+    "worst margin",
+)
 
 
 def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for spec in report["constraints"]:
         found = report[policy]["constraints"][spec["name"]]
         unit = spec.get("unit", "1")

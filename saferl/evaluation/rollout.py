@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from saferl_envs.engine import Engine
 
 Array = np.ndarray[Any, Any]

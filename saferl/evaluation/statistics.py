@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from saferl_envs.constraints import ConstraintSet
 
 from saferl.evaluation.rollout import Episodes
+from saferl_envs.constraints import ConstraintSet
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95

@@ -83,9 +83,7 @@ class TracePanel:
         if not constraints:
             raise ConfigError("trace panel: no constraints; it needs at least one")
         if width < 120 or height < 40 or horizon < 1:
-            raise ConfigError(
-                f"trace panel: {width} x {height} pixels, horizon {horizon}; valid: at least 120 x 40 and 1 step"
-            )
+            raise ConfigError(f"trace panel: {width} x {height} pixels, horizon {horizon}; valid: at least 120 x 40 and 1 step")
         self.constraints = tuple(constraints)
         self.horizon, self.width, self.height = horizon, width, height
         self._small = _font(10)

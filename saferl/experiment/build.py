@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from saferl_envs.engine import Engine
-from saferl_envs.errors import ConfigError
-from saferl_envs.overrides import resolve_constraints
-from saferl_envs.tasks import make_task
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
 from saferl.vec import TaskVecEnv
+from saferl_envs.engine import Engine
+from saferl_envs.errors import ConfigError
+from saferl_envs.overrides import resolve_constraints
+from saferl_envs.tasks import make_task
 
 Array = np.ndarray[Any, Any]
 WIDE = 256

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
-from saferl_envs.engine import Engine
-from saferl_envs.tasks import make_task, task_ids
 
 from saferl.algorithms import methods
 from saferl.experiment.config import builtin_configs
+from saferl_envs.engine import Engine
+from saferl_envs.tasks import make_task, task_ids
 
 _SHOWN = ("name", "unit", "limit", "kind", "cost_limit", "components")
 

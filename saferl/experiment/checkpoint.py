@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from saferl_envs.errors import CheckpointError, SaferlError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
+
+from saferl_envs.errors import CheckpointError, SaferlError
 
 FORMAT = 1
 _PLAIN = ("num_timesteps", "_n_updates", "_current_progress_remaining", "_total_timesteps")

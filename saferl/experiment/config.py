@@ -19,10 +19,10 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from saferl_envs.errors import ConfigError, choose
-from saferl_envs.tasks import task_ids
 
 from saferl.algorithms.registry import MethodSettings, settings_class
+from saferl_envs.errors import ConfigError, choose
+from saferl_envs.tasks import task_ids
 
 
 class _Section(BaseModel):
@@ -69,13 +69,13 @@ class EvalConfig(_Section):
 
     times: NonNegativeInt = 10
     episodes: PositiveInt = 10
-    violation_tolerance: float = Field(0.02, ge=0, le=1)
+    violation_tolerance: float = Field(default=0.02, ge=0, le=1)
 
 
 class VideoConfig(_Section):
     """Rollout video at the end of training: seconds of it, and its size in pixels."""
 
-    seconds: float = Field(6.0, ge=0)
+    seconds: float = Field(default=6.0, ge=0)
     width: PositiveInt = 320
     height: PositiveInt = 240
 
@@ -98,8 +98,8 @@ class TrainConfig(_Section):
     threads: NonNegativeInt = 0
     torch_threads: NonNegativeInt = 0
     checkpoint_seconds: PositiveFloat = 30.0
-    evaluation: EvalConfig = Field(default_factory=EvalConfig)
-    video: VideoConfig = Field(default_factory=VideoConfig)
+    evaluation: EvalConfig = EvalConfig()
+    video: VideoConfig = VideoConfig()
 
     @field_validator("method", mode="before")
     @classmethod

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from saferl_envs.errors import CheckpointError, ConfigError
 
 from saferl.experiment.config import TrainConfig, build_config
+from saferl_envs.errors import CheckpointError, ConfigError
 
 PACKAGES = ("saferl", "mujoco", "gymnasium", "stable-baselines3", "torch", "numpy")
 

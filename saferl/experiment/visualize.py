@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from saferl_envs.env_renderer import EnvRenderer
-from saferl_envs.errors import SaferlError
 from stable_baselines3.common.logger import Logger
 
 from saferl.evaluation.traces import TracePanel, TraceSpec, compose
@@ -18,6 +16,8 @@ from saferl.experiment.config import TrainConfig, VideoConfig
 from saferl.experiment.run_folder import RunFolder
 from saferl.tracking.tensorboard import make_logger, writer_of
 from saferl.tracking.video import clip_in_event_file, gif_summary, write_mp4
+from saferl_envs.env_renderer import EnvRenderer
+from saferl_envs.errors import SaferlError
 
 CLIP_TAG = "rollout/video"
 MAX_FPS = 30.0
@@ -103,6 +103,8 @@ def visualize(run_dir: str | Path, video: VideoConfig, seed: int, deterministic:
     rollout = render_rollout(config, model_file, video, seed, deterministic)
     mp4 = write_mp4(folder.video, rollout.frames, rollout.fps)
     logger = make_logger(folder.path, ("tensorboard",))
-    clip_frames = add_clip_to_tensorboard(logger, folder.path, rollout, int(read_checkpoint(model_file)["plain"]["num_timesteps"]))
+    clip_frames = add_clip_to_tensorboard(
+        logger, folder.path, rollout, int(read_checkpoint(model_file)["plain"]["num_timesteps"])
+    )
     logger.close()
     return Visualized(mp4, len(rollout.frames), CLIP_TAG, clip_frames, rollout.notice)

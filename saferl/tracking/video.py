@@ -93,9 +93,7 @@ def _encode(path: Path, frames: Iterable[Frame], fps: float) -> int:
 def _checked(frame: Frame, where: object) -> Frame:
     picture = np.asarray(frame)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise VideoError(
-            f"{where}: a frame has shape {picture.shape} and type {picture.dtype}; valid: (H, W, 3), uint8"
-        )
+        raise VideoError(f"{where}: a frame has shape {picture.shape} and type {picture.dtype}; valid: (H, W, 3), uint8")
     return picture
 
 
@@ -161,9 +159,7 @@ def _gif(frames: Sequence[Frame], max_width: int, duration_ms: int) -> bytes:
             picture = picture.resize((max_width, height), Image.Resampling.BOX)
         pictures.append(picture.quantize(GIF_COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
     sink = io.BytesIO()
-    pictures[0].save(
-        sink, format="GIF", save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, disposal=1
-    )
+    pictures[0].save(sink, format="GIF", save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, disposal=1)
     return sink.getvalue()
 
 

@@ -124,9 +124,7 @@ def test_gradient_has_length_one_everywhere(shape: Shape, seed: int):
 def test_gradient_matches_central_differences_away_from_kinks(shape: Shape, seed: int):
     points, step = cloud(seed), 1e-5
     forward, backward = (
-        np.stack(
-            [(shape.signed_distance(points + s * e) - shape.signed_distance(points)) / s for e in np.eye(3)], axis=1
-        )
+        np.stack([(shape.signed_distance(points + s * e) - shape.signed_distance(points)) / s for e in np.eye(3)], axis=1)
         for s in (step, -step)
     )
     smooth = (np.abs(forward - backward) < 1e-4).all(axis=1)
@@ -137,9 +135,7 @@ def test_gradient_matches_central_differences_away_from_kinks(shape: Shape, seed
 @given(half_spaces, seeds)
 def test_half_space_closed_form(shape: HalfSpace, seed: int):
     points = cloud(seed)
-    np.testing.assert_allclose(
-        shape.signed_distance(points), points @ np.array(shape.normal) - shape.offset, atol=1e-12
-    )
+    np.testing.assert_allclose(shape.signed_distance(points), points @ np.array(shape.normal) - shape.offset, atol=1e-12)
     assert math.hypot(*shape.normal) == pytest.approx(1.0, rel=1e-14)
 
 
@@ -165,9 +161,7 @@ def test_box_closed_form(shape: Box, seed: int):
 @given(capsules, seeds)
 def test_capsule_against_a_search_along_its_axis(shape: Capsule, seed: int):
     points = cloud(seed)
-    np.testing.assert_allclose(
-        shape.signed_distance(points), distance_to_segment(shape, points) - shape.radius, atol=1e-6
-    )
+    np.testing.assert_allclose(shape.signed_distance(points), distance_to_segment(shape, points) - shape.radius, atol=1e-6)
 
 
 @settings(max_examples=20, deadline=None)

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+
 from saferl_envs.engine import Engine
 from saferl_envs.tasks import make_task
 from toys import Slider
@@ -26,7 +27,14 @@ def run(task, n, threads, steps, first, actions):
             engine.reset(np.flatnonzero(done))
         after = engine.observe()
         for i in range(n):
-            row = (t.observation[i], [t.reward[i]], t.values[i], t.costs[i], [t.terminated[i], t.truncated[i]], after[i])
+            row = (
+                t.observation[i],
+                [t.reward[i]],
+                t.values[i],
+                t.costs[i],
+                [t.terminated[i], t.truncated[i]],
+                after[i],
+            )
             out[i].append(np.concatenate(row))
     return out, engine
 

@@ -9,9 +9,10 @@ from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.buffers import ContinuationRolloutBuffer
 from saferl.termination import FLOOR, TerminationProbability, curriculum, matched_memory
 from saferl.vec import TaskVecEnv
-from saferl_envs.errors import CheckpointError, ConfigError
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
+
+from saferl_envs.errors import CheckpointError, ConfigError
 
 SPECS = [
     {"name": "a", "family": "x", "components": ["1", "2"], "kind": "soft"},
@@ -27,10 +28,7 @@ def by_hand(history, tau, p_max, min_p=0.0):
         c_max = m if c_max is None else [tau * c + (1 - tau) * x for c, x in zip(c_max, m, strict=True)]
         deltas.append(
             [
-                max(
-                    min_p + min(max(v / c_max[j], 0), 1) * (p_max[j] - min_p) if v > 0 else 0.0
-                    for j, v in enumerate(row)
-                )
+                max(min_p + min(max(v / c_max[j], 0), 1) * (p_max[j] - min_p) if v > 0 else 0.0 for j, v in enumerate(row))
                 for row in values
             ]
         )
@@ -63,7 +61,7 @@ def test_kinds_and_overrides_choose_p_max():
     rule = TerminationProbability(SPECS, tau=0.9, overrides={"b": 0.4})
     rule.set_p_max({"soft": 0.1, "hard": 1.0, "style": 0.0})
     np.testing.assert_array_equal(rule.p_max, [0.1, 0.4])
-    with pytest.raises(ConfigError, match="p_max_by_name.*'c'.*valid: a, b"):
+    with pytest.raises(ConfigError, match=r"p_max_by_name.*'c'.*valid: a, b"):
         TerminationProbability(SPECS, tau=0.9, overrides={"c": 0.4})
 
 
@@ -176,6 +174,7 @@ def test_a_model_refuses_an_environment_with_other_constraints(tmp_path):
 def test_rewards_of_mixed_sign_keep_their_penalties():
     model = CaT("MlpPolicy", make_env(), **ARGUMENTS)
     from saferl.recorder import Recorded
+
     from saferl_envs.constraints import Evaluation
 
     values = np.full((8, 12), -1.0)

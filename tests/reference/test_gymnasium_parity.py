@@ -3,13 +3,18 @@
 import gymnasium
 import numpy as np
 import pytest
+
 from saferl_envs.engine import Engine
 from saferl_envs.tasks import make_task
 
 PAIRS = [
     ("saferl/HalfCheetahVelocity-v0", "HalfCheetah-v4", {"forward": "reward_run", "control": "reward_ctrl"}),
     ("saferl/HopperVelocity-v0", "Hopper-v4", {}),
-    ("saferl/AntVelocity-v0", "Ant-v4", {"forward": "reward_forward", "control": "reward_ctrl", "alive": "reward_survive"}),
+    (
+        "saferl/AntVelocity-v0",
+        "Ant-v4",
+        {"forward": "reward_forward", "control": "reward_ctrl", "alive": "reward_survive"},
+    ),
 ]
 
 

@@ -29,6 +29,7 @@ class AirTime(Constraint):
 
     @property
     def bounds_from_above(self) -> bool:
+        """See `Constraint.bounds_from_above`."""
         return False
 
     @property

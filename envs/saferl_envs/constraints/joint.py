@@ -21,10 +21,12 @@ class _AbsoluteLimit(Constraint):
 
     @property
     def requires(self) -> frozenset[str]:
+        """Names of the signals read."""
         return frozenset({self.signal})
 
     @property
     def component_signals(self) -> tuple[str, ...]:
+        """The signals whose columns are the components."""
         return (self.signal,)
 
     def value(self, signals: Signals) -> FloatArray:
@@ -124,10 +126,12 @@ class ActionRate(_AbsoluteLimit):
 
     @property
     def requires(self) -> frozenset[str]:
+        """Names of the signals read."""
         return frozenset({"action", "previous_action"})
 
     @property
     def component_signals(self) -> tuple[str, ...]:
+        """The signals whose columns are the components."""
         return ("action", "previous_action")
 
     def value(self, signals: Signals) -> FloatArray:

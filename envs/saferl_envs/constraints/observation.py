@@ -35,6 +35,7 @@ class SignalLimit(Constraint):
 
     @property
     def bounds_from_above(self) -> bool:
+        """See `Constraint.bounds_from_above`."""
         return self.bound != "lower"
 
     @property
@@ -57,9 +58,5 @@ class SignalLimit(Constraint):
     def gradient(self, signals: Signals) -> Mapping[str, FloatArray]:
         """Return 1, -1 or the sign on the diagonal of the bound columns, (N, K, d)."""
         picked = self.pick(signals, self.signal)
-        slopes = (
-            np.sign(picked)
-            if self.bound == "absolute"
-            else np.full(picked.shape, -1.0 if self.bound == "lower" else 1.0)
-        )
+        slopes = np.sign(picked) if self.bound == "absolute" else np.full(picked.shape, -1.0 if self.bound == "lower" else 1.0)
         return {self.signal: self.diagonal(signals, self.signal, slopes)}

@@ -64,6 +64,7 @@ class BaseHeight(Constraint):
 
     @property
     def bounds_from_above(self) -> bool:
+        """See `Constraint.bounds_from_above`."""
         return self.bound == "upper"
 
     @property

@@ -279,6 +279,7 @@ class KeepOut(_Region):
 
     @property
     def bounds_from_above(self) -> bool:
+        """See `Constraint.bounds_from_above`."""
         return False
 
     def value(self, signals: Signals) -> FloatArray:

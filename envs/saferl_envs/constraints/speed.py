@@ -27,6 +27,7 @@ class _Speed(Constraint):
 
     @property
     def requires(self) -> frozenset[str]:
+        """The velocity signal."""
         return frozenset({self.signal})
 
 

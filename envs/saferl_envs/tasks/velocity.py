@@ -51,7 +51,8 @@ class _Velocity(Task):
 
     def _control(self, signals: Signals) -> FloatArray:
         """Return minus the control cost, in the action's own precision as Gymnasium computes it."""
-        return -self.control_cost * np.square(signals["action"]).sum(axis=-1)
+        cost: FloatArray = -self.control_cost * np.square(signals["action"]).sum(axis=-1)
+        return cost
 
 
 @register_task("saferl/HalfCheetahVelocity-v0", speed_limit=3.2096)
