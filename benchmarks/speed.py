@@ -176,7 +176,7 @@ def claims() -> list[Claim]:
             note = "median steps/s: " + ", ".join(f"{way} {value:,.0f}" for way, value in medians.items())
             return Claim(name, f"{body}: {text}", target, measured, "1", "random", [0], COMMAND, QUICK, 8, RAW, note)
 
-        def best_subproc(r: dict[str, float]) -> float:
+        def subproc(r: dict[str, float]) -> float:
             return max(r[f"subproc {w}"] for w in WORKERS)
 
         over_dummy, over_subproc = ("2.2", "4") if body == "HalfCheetah" else ("2", "2")
@@ -189,9 +189,7 @@ def claims() -> list[Claim]:
             text = f"{copies} copies over DummyVecEnv of Gymnasium's own"
             found.append(claim(f"{short}-dummy-{copies}", text, f">= {over_dummy}", lambda r, a=ours: r[a] / r["dummy 16"]))
             text = f"{copies} copies over SubprocVecEnv at its best of {WORKERS} workers"
-            found.append(
-                claim(f"{short}-subproc-{copies}", text, f">= {over_subproc}", lambda r, a=ours: r[a] / best_subproc(r))
-            )
+            found.append(claim(f"{short}-subproc-{copies}", text, f">= {over_subproc}", lambda r, a=ours: r[a] / subproc(r)))
         if all("envpool 64" in r for r in by_round.values()):
             text = "64 copies over envpool, 64 copies, 2 threads"
             found.append(claim(f"{short}-envpool", text, "> 1", lambda r: r["saferl 64"] / r["envpool 64"]))
