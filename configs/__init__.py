@@ -1,1 +1,1 @@
-"""..."""
+"""Configurations, addressed as `<folder>/<name>`; shipped as package data."""

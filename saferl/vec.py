@@ -150,7 +150,7 @@ class TaskVecEnv(VecEnv):
             if not arrays:
                 arrays.append(step_info(constraints, t))
             info = row(arrays[0], i)
-            info["TimeLimit.truncated"] = bool(t.truncated[i])
+            info["TimeLimit.truncated"] = bool(t.truncated[i] and not t.terminated[i])
             if i in episodes:
                 info["terminal_observation"] = t.observation[i]
                 info["episode"] = episodes[i]

@@ -62,7 +62,9 @@ class BasePose:
     def projected_gravity(self, out: FloatArray) -> None:
         """Write the unit vector of gravity in the base's frame, (N, 3); upright is (0, 0, -1)."""
         if self._free is not None:
-            w, x, y, z = self._qpos[:, self._free + 3 : self._free + 7].T
+            quaternion = self._qpos[:, self._free + 3 : self._free + 7]
+            # MuJoCo accepts any length in the state and normalises on reading
+            w, x, y, z = (quaternion / np.sqrt(np.einsum("ni,ni->n", quaternion, quaternion))[:, np.newaxis]).T
         elif self._hinge is not None:
             address, reference, axis = self._hinge
             half = 0.5 * (self._qpos[:, address] - reference)

@@ -29,7 +29,7 @@ class Transition(NamedTuple):
         reward: (N,) sum of the reward terms.
         reward_terms: Name to (N,).
         terminated: (N,) terminal state reached, or physics diverged.
-        truncated: (N,) time limit reached and not terminated.
+        truncated: (N,) time limit reached; as with Gymnasium's `TimeLimit`, also where that very step terminated.
         values: (N, K) signed constraint values, ``<= 0`` satisfied.
         costs: (N, C) per-step costs.
         violated: (N, C) whether a constraint is above zero.
@@ -148,6 +148,10 @@ class Engine:
             raise TaskError(f"actions have shape {action.shape}, expected {(self.num_envs, self.action_low.shape[0])}")
         if action.dtype.kind != "f":
             action = action.astype(np.float64)
+        finite = np.isfinite(action).all(axis=1)
+        if not finite.all() and not (finite if ids is None else finite[ids]).all():
+            culprits = np.flatnonzero(~finite).tolist()
+            raise TaskError(f"actions of copies {culprits[:5]} are not finite")
         signals, task = self.signals, self.task
         signals.before_step()
         signals.set_action(action)
@@ -159,7 +163,8 @@ class Engine:
 
     def _transition(self, bad: IntArray) -> Transition:
         task, view = self.task, self.signals.view
-        terms = task.reward(view, self.memory)
+        # copies: a term may be a view of a live signal, or float32 as the action is
+        terms = {name: np.array(term, np.float64) for name, term in task.reward(view, self.memory).items()}
         reward = np.zeros(self.num_envs)
         for term in terms.values():
             reward += term
@@ -172,7 +177,7 @@ class Engine:
             terminated = terminated | diverged
             for i in bad.tolist():
                 self.simulation.report_divergence(i, int(self.steps[i]), int(self.seeds[i]))
-        truncated = (self.steps >= self.max_episode_steps) & ~terminated
+        truncated = self.steps >= self.max_episode_steps
         cost = np.zeros(self.num_envs)
         for c in self._limited:
             cost += evaluation.costs[:, c]

@@ -257,18 +257,22 @@ class MujocoSignals:
         """Time in the air up to now; zeroed in the step after the touchdown, once constraints have read it."""
         force = self._require(f"contact_force/{group}", "")
         swing, touchdown = np.zeros_like(force), np.zeros_like(force)
+        airborne = np.zeros_like(force, np.bool_)
         self._arrays[f"touchdown/{group}"] = touchdown
         timestep = self._sim.control_timestep
 
         def settle() -> None:
             swing[force > _CONTACT_THRESHOLD] = 0.0
+            np.greater(swing, 0.0, out=airborne)
+            np.add(swing, timestep, out=swing)
 
         def compute() -> None:
-            np.multiply(force > _CONTACT_THRESHOLD, swing > 0.0, out=touchdown)
-            np.add(swing, timestep, out=swing)
+            # adds no time: it also runs when other copies are reset
+            np.multiply(force > _CONTACT_THRESHOLD, airborne, out=touchdown)
 
         def restart(ids: IntArray) -> None:
             swing[ids] = 0.0
+            airborne[ids] = False
             touchdown[ids] = 0.0
 
         self._before.append(settle)

@@ -19,6 +19,8 @@ from saferl_envs.signals import FloatArray
 from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
 from saferl_envs.tasks import make_task
 
+_UNLIMITED = 2**62  # control steps
+
 
 class TaskEnv(gymnasium.Env[Any, Any]):
     """One copy of a task with Gymnasium's five-value step; ``info`` as `saferl_envs.info` says.
@@ -30,7 +32,7 @@ class TaskEnv(gymnasium.Env[Any, Any]):
         height: Height of rendered frames in pixels.
         constraints: Constraints or their JSON specifications in place of the task's own.
         limits: New limits by constraint name, e.g. ``{"speed": 2.0}``.
-        max_episode_steps: Steps before truncation, in place of the task's own.
+        max_episode_steps: Steps before truncation, or None to leave that to the `TimeLimit` of `gymnasium.make`.
         dump_dir: Folder for the state of a copy whose physics diverged.
         **task_kwargs: Passed to the task.
     """
@@ -56,7 +58,7 @@ class TaskEnv(gymnasium.Env[Any, Any]):
             task,
             threads=1,
             constraints=resolve_constraints(task, constraints, limits),
-            max_episode_steps=max_episode_steps,
+            max_episode_steps=_UNLIMITED if max_episode_steps is None else max_episode_steps,
             dump_dir=dump_dir,
         )
         self.metadata = metadata(self.engine)

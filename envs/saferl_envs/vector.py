@@ -78,6 +78,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         self._renderer = EnvRenderer(self.engine.simulation, task.camera, width, height)
         self._all = np.ones(num_envs, np.bool_)
         self._pending = np.zeros(num_envs, np.bool_)
+        self._seeded = np.zeros(num_envs, np.bool_)
 
     @property
     def constraints(self) -> ConstraintSet:
@@ -94,18 +95,22 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
             options: ``{"reset_mask": (N,) bool}`` or None.
         """
         mask = self._reset_mask(options)
-        unseeded = self._np_random is None
         super().reset(seed=seed if isinstance(seed, int) else None)
-        if seed is None and unseeded:
-            seed = int(self.np_random.integers(2**62))
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is not None:
-            if len(seeds) != self.num_envs:
-                raise TaskError(f"got {len(seeds)} seeds for {self.num_envs} environments")
-            engine = self.engine
-            for i, s in enumerate(seeds):
-                if s is not None and mask[i]:
-                    engine.seeds[i], engine.episodes[i] = s, 0
+        seeds: list[int | None]
+        if seed is None:
+            seeds = [None] * self.num_envs
+        else:
+            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise TaskError(f"got {len(seeds)} seeds for {self.num_envs} environments")
+        engine = self.engine
+        for i in np.flatnonzero(mask).tolist():
+            s = seeds[i]
+            if s is None and not self._seeded[i]:
+                s = int(self.np_random.integers(2**62))
+            if s is not None:
+                engine.seeds[i], engine.episodes[i] = s, 0
+                self._seeded[i] = True
         self.engine.reset(np.flatnonzero(mask))
         self._pending[mask] = False
         return self.engine.observe(), self._masked(reset_info(self.engine), mask)
@@ -150,7 +155,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         self.engine.reset(ids)
         for key, fresh in reset_info(self.engine).items():
             info[key][ids] = fresh[ids]
-        info.update(final_obs=last, _final_obs=done, final_info=final, _final_info=done)
+        info.update(final_obs=last, _final_obs=done, final_info=final, _final_info=done.copy())
         return self.engine.observe(), info
 
     def _reset_mask(self, options: dict[str, Any] | None) -> BoolArray:
@@ -164,7 +169,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _masked(self, info: Info, mask: BoolArray) -> Info:
         """Add Gymnasium's ``_key`` arrays, which say whose entries are meant."""
-        return info | {f"_{key}": mask for key in info}
+        return info | {f"_{key}": mask.copy() for key in info}
 
     def render(self) -> tuple[Any, ...] | None:
         """Return a tuple with the first copy's frame, or None in ``human`` mode."""

@@ -1,1 +1,1 @@
-"""..."""
+"""Evaluation: rollouts, statistics, report."""

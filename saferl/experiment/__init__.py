@@ -1,1 +1,1 @@
-"""..."""
+"""Experiments: configuration, run folder, train, evaluate, visualize."""

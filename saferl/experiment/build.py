@@ -16,7 +16,7 @@ from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
 from saferl.vec import TaskVecEnv
 from saferl_envs.engine import Engine
-from saferl_envs.errors import ConfigError
+from saferl_envs.errors import ConfigError, choose
 from saferl_envs.overrides import resolve_constraints
 from saferl_envs.tasks import make_task
 
@@ -60,10 +60,23 @@ def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     Raises:
         ConfigError: The device does not exist, or two settings do not go together.
     """
+    _require_device(config.device)
     try:
         return config.method.build(env, config.seed, config.device)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
+
+
+def _require_device(name: str) -> None:
+    """Refuse a device that is not there; Stable-Baselines3 would take the CPU without a word."""
+    if name == "auto":
+        return
+    try:
+        device = th.device(name)
+    except RuntimeError as error:
+        raise ConfigError(choose("device", name, ("auto", "cpu", "cuda", "cuda:0"), "device")) from error
+    if device.type == "cuda" and (device.index or 0) >= th.cuda.device_count():
+        raise ConfigError(f"device {name!r} is not available: torch sees {th.cuda.device_count()} CUDA devices")
 
 
 def load_model(config: TrainConfig, checkpoint: Path) -> BaseAlgorithm:

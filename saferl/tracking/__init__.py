@@ -1,1 +1,1 @@
-"""..."""
+"""Tracking: TensorBoard and video."""

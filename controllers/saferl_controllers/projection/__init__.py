@@ -1,1 +1,1 @@
-"""..."""
+"""Projections: closed forms in `sets`."""

@@ -1,0 +1,79 @@
+"""Safeguard: what stands between a policy's proposed action and the executed one.
+
+A safeguard is not a controller: it corrects, it does not decide what to do. It is pure, and infeasible is never silent.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+from saferl_envs.errors import ConfigError
+from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
+
+from saferl_controllers.projection.sets import project_box
+
+
+class Safeguarded(NamedTuple):
+    """What a safeguard made of N proposed actions.
+
+    Attributes:
+        action: (N, na) to execute.
+        feasible: (N,) whether the safeguard's own constraints could be met.
+        slack: (N,) by how much they could not, 0 where feasible, in the constraints' unit.
+        intervened: (N,) whether the action was changed.
+        verified: (N,) whether the accepted action was checked by a true model step.
+        rung: (N,) which rung of the safeguard's fallback ladder gave the action, 0 for the first.
+    """
+
+    action: FloatArray
+    feasible: BoolArray
+    slack: FloatArray
+    intervened: BoolArray
+    verified: BoolArray
+    rung: IntArray
+
+
+class Safeguard(ABC):
+    """Turns proposed actions into executed ones.
+
+    Attributes:
+        requires: Names of the signals that `filter` reads.
+    """
+
+    requires: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
+        """Return what to execute in place of the proposed actions (N, na). Modifies nothing."""
+
+
+class BoxSafeguard(Safeguard):
+    """Clips actions to a box: the closest admissible action, always feasible.
+
+    Args:
+        low: (na,) lower bounds.
+        high: (na,) upper bounds, nowhere below `low`.
+
+    Raises:
+        ConfigError: The bounds cross or are not numbers.
+    """
+
+    def __init__(self, low: FloatArray, high: FloatArray) -> None:
+        self.low, self.high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        if self.low.shape != self.high.shape or not (self.low <= self.high).all():
+            raise ConfigError(f"box safeguard: low {self.low.tolist()} must not be above high {self.high.tolist()}")
+
+    def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
+        """Return the clipped actions."""
+        action = project_box(proposed, self.low, self.high)
+        n = proposed.shape[0]
+        return Safeguarded(
+            action,
+            np.ones(n, np.bool_),
+            np.zeros(n),
+            np.asarray((action != proposed).any(axis=1)),
+            np.zeros(n, np.bool_),
+            np.zeros(n, np.intp),
+        )
