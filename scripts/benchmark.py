@@ -18,12 +18,19 @@ TOPICS = ("cat", "speed", "training_speed")
 def main() -> int:
     """Run or verify; return 1 when a summary does not follow from its raw files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("topic", choices=TOPICS)
+    parser.add_argument("topic", choices=TOPICS, nargs="?")
+    parser.add_argument("--tables", action="store_true", help="write the tables of claims into README and docs")
     parser.add_argument("--quick", action="store_true", help="a smaller version, in a few minutes; changes no summary")
     parser.add_argument("--verify", action="store_true", help="recompute the claims from the raw files and compare")
     options = parser.parse_args()
-    from benchmarks import evidence
+    from benchmarks import evidence, tables
 
+    if options.tables:
+        for path in tables.write():
+            print(f"wrote {path.name}")
+        return 0
+    if options.topic is None:
+        parser.error(f"name a topic ({', '.join(TOPICS)}) or give --tables")
     topic = importlib.import_module(f"benchmarks.{options.topic}")
     if options.verify:
         problems = evidence.verify(topic.TOPIC, topic.claims())

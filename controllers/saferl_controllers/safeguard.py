@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
-from saferl_envs.errors import ConfigError
-from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 from saferl_controllers.projection.sets import project_box
+from saferl_envs.errors import ConfigError
+from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 
 class Safeguarded(NamedTuple):

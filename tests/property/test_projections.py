@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from saferl_controllers import BoxSafeguard
 from saferl_controllers.projection.sets import project_ball, project_box, project_half_space
 from saferl_envs.errors import ConfigError

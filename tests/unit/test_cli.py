@@ -8,6 +8,7 @@ import yaml
 from saferl.cli import main
 from saferl.experiment.checkpoint import read_checkpoint
 from saferl.experiment.run_folder import RunFolder
+
 from saferl_envs.errors import CheckpointError
 
 TINY = [
