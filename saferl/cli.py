@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from saferl_envs.errors import SaferlError
+try:
+    from saferl_envs.errors import SaferlError
+except (AttributeError, ImportError, RuntimeError) as error:
+    # MuJoCo loads the OpenGL library that MUJOCO_GL names when it is imported, and fails oddly where there is none
+    if "MUJOCO_GL" not in os.environ:
+        raise
+    sys.stderr.write(
+        f"error: MuJoCo cannot be imported with MUJOCO_GL={os.environ['MUJOCO_GL']!r} ({' '.join(str(error).split())}); "
+        "unset it, or install that library, or use MUJOCO_GL=off\n"
+    )
+    raise SystemExit(2) from None
 
 # OpenMP's workers spin at barriers; beside another busy process that makes training many times slower. This must be set
 # before torch is imported, so torch and everything that uses it are imported inside the commands.

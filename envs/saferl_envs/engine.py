@@ -102,10 +102,18 @@ class Engine:
         self.reset()
         self.reward_names = tuple(task.reward(self.signals.view, self.memory))
 
-    def seed(self, seeds: ArrayLike) -> None:
-        """Give every copy a seed, (N,), and forget how many episodes it has begun."""
-        self.seeds[:] = seeds
-        self.episodes[:] = 0
+    def seed(self, seeds: ArrayLike, ids: IntArray | None = None) -> None:
+        """Give some copies, or all, a seed each, and forget how many episodes they have begun.
+
+        Raises:
+            TaskError: A seed is negative or has more than 64 bits.
+        """
+        which = self._all if ids is None else ids
+        try:
+            self.seeds[which] = seeds
+        except OverflowError as error:
+            raise TaskError(f"seeds must be whole numbers from 0 to 2**64 - 1, got {seeds}") from error
+        self.episodes[which] = 0
 
     def _noise(self, ids: IntArray) -> Noise:
         return Noise(self.seeds[ids], self.episodes[ids], self.steps[ids])

@@ -139,11 +139,11 @@ class MujocoSignals:
             offers["base_velocity"] = SignalInfo(_XYZ, "m/s")
             offers["base_height"] = SignalInfo(("height",), "m")
             offers["projected_gravity"] = SignalInfo(_XYZ, "1")
-        for i in range(1, m.nbody):
-            offers[f"body_position/{m.body(i).name}"] = SignalInfo(_XYZ, "m")
-            offers[f"body_velocity/{m.body(i).name}"] = SignalInfo(_XYZ, "m/s")
-        for i in range(m.nsite):
-            offers[f"site_position/{m.site(i).name}"] = SignalInfo(_XYZ, "m")
+        for body in filter(None, (m.body(i).name for i in range(1, m.nbody))):
+            offers[f"body_position/{body}"] = SignalInfo(_XYZ, "m")
+            offers[f"body_velocity/{body}"] = SignalInfo(_XYZ, "m/s")
+        for site in filter(None, (m.site(i).name for i in range(m.nsite))):
+            offers[f"site_position/{site}"] = SignalInfo(_XYZ, "m")
         for group, geoms in self._task.contact_groups.items():
             offers[f"contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
             offers[f"swing_time/{group}"] = SignalInfo(tuple(geoms), "s")

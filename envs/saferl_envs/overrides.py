@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saferl_envs.constraints import Constraint, from_spec
+from saferl_envs.constraints import Constraint, constraints_from_specs
 from saferl_envs.errors import ConstraintError, choose
 from saferl_envs.task import Task
 
@@ -26,9 +26,7 @@ def resolve_constraints(
     Raises:
         ConstraintError: A specification is invalid, or a limit names no constraint.
     """
-    chosen = task.constraints
-    if constraints is not None:
-        chosen = tuple(c if isinstance(c, Constraint) else from_spec(c, f"constraints[{i}]") for i, c in enumerate(constraints))
+    chosen = task.constraints if constraints is None else constraints_from_specs(constraints, "constraints")
     names = [c.name for c in chosen]
     for name in limits or {}:
         if name not in names:

@@ -103,13 +103,12 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
             seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
         if len(seeds) != self.num_envs:
             raise TaskError(f"got {len(seeds)} seeds for {self.num_envs} environments")
-        engine = self.engine
         for i in np.flatnonzero(mask).tolist():
             s = seeds[i]
             if s is None and not self._seeded[i]:
                 s = int(self.np_random.integers(2**62))
             if s is not None:
-                engine.seeds[i], engine.episodes[i] = s, 0
+                self.engine.seed([s], np.array([i]))
                 self._seeded[i] = True
         self.engine.reset(np.flatnonzero(mask))
         self._pending[mask] = False

@@ -30,8 +30,8 @@ class ProgressBar(BaseCallback):
     def __init__(self, total: int, console: Console) -> None:
         super().__init__()
         columns = (
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,} steps"),
-            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[says]}"),
+            BarColumn(bar_width=12), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(compact=True), TextColumn("{task.fields[says]}"),
         )  # fmt: skip
         self._progress = Progress(*columns, console=console, refresh_per_second=2)
         self._total = total
@@ -57,7 +57,7 @@ class ProgressBar(BaseCallback):
         if buffer is not None and hasattr(buffer, "violated"):
             says.append(f"violated {100 * float(buffer.violated.any(axis=-1).mean()):.1f} %")
         self._progress.update(
-            self._task, completed=min(self.num_timesteps, self._total), rate=f"{rate:,.0f}/s", says=", ".join(says)
+            self._task, completed=min(self.num_timesteps, self._total), rate=f"{rate:,.0f} steps/s", says=", ".join(says)
         )
 
     def _on_training_end(self) -> None:

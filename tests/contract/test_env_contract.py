@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import warnings
@@ -153,7 +154,7 @@ def test_what_was_returned_does_not_change_later(env_id):
     env.reset()
     assert [pickle.dumps(k) for k in kept] == frozen
     arrays = [[a for a in k if isinstance(a, np.ndarray)] for k in kept]
-    for before, after in zip(arrays[:-1], arrays[1:], strict=True):
+    for before, after in itertools.pairwise(arrays):
         assert not any(np.may_share_memory(a, b) for a in before for b in after)
 
 
@@ -504,6 +505,12 @@ MISTAKES = {
     "no copies": (lambda: gymnasium.make_vec(HOPPER, num_envs=0), TaskError, "copies.*0"),
     "negative threads": (lambda: gymnasium.make_vec(HOPPER, num_envs=1, threads=-1), TaskError, "threads.*-1"),
     "time limit of no steps": (lambda: TaskEnv(HOPPER, max_episode_steps=0), TaskError, "max_episode_steps.*0"),
+    "seed of 65 bits": (lambda: TaskEnv(HOPPER).reset(seed=2**64), TaskError, "seeds.*18446744073709551616"),
+    "negative seed": (
+        lambda: gymnasium.make_vec(HOPPER, num_envs=2, threads=1).reset(seed=[3, -1]),
+        TaskError,
+        "seeds.*-1",
+    ),
     "too few seeds": (
         lambda: gymnasium.make_vec(HOPPER, num_envs=3, threads=1).reset(seed=[1, 2]),
         TaskError,

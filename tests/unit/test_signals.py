@@ -323,13 +323,22 @@ def test_a_box_at_rest_pushes_with_its_weight():
     np.testing.assert_allclose(t.values, 2 * 9.81 - 1.0, rtol=1e-3)
 
 
+class HandMadeSensors(Simulation):
+    """A simulation whose sensors read what the test writes into `sensors`."""
+
+    def field(self, name):
+        assert name == "sensordata"
+        self.sensors = np.zeros((self.num, self.model.nsensordata))
+        return self.sensors
+
+
 def test_swing_and_touchdown_of_a_sequence_by_hand():
     task = make_task(HOPPER)
     model = compile_model(task, ["swing_time/feet", "touchdown/feet"])
-    simulation = Simulation(model, 2, 4, threads=1)
+    simulation = HandMadeSensors(model, 2, 4, threads=1)
     signals = MujocoSignals(task, simulation, ["swing_time/feet", "touchdown/feet"])
     signals.reset(np.arange(2))
-    sensor = simulation.field("sensordata")
+    sensor = simulation.sensors
     dt = simulation.control_timestep
     #   force on copy 0, steps in the air after it, touchdown; copy 1 stays in the air and is reset before step 4
     table = [
@@ -466,14 +475,13 @@ def test_an_unknown_signal_is_named_with_those_on_offer(wrong, named):
 @pytest.mark.parametrize(
     ("attribute", "value", "signal", "named"),
     [
-        ("contact_groups", {"feet": ("fot",)}, "contact_force/feet", "geom 'fot'.*foot.*Dropped"),
-        ("base_joints", ("rot",), "qpos", "joint 'rot'.*root"),
-        ("base_body", "bal", "base_position", "body 'bal'.*ball"),
+        ("contact_groups", {"feet": ("fot",)}, "contact_force/feet", "'feet' of Dropped: unknown geom 'fot'.*floor, foot"),
+        ("base_joints", ("rot",), "qpos", "base_joints: unknown joint 'rot'.*valid: root"),
+        ("base_body", "bal", "base_position", "base_body: unknown body 'bal'.*ball, world"),
     ],
 )
 def test_a_name_that_the_model_lacks_is_named_with_those_it_has(attribute, value, signal, named):
     task = Dropped()
     setattr(task, attribute, value)
-    with pytest.raises(TaskError, match=named.replace("foot.*Dropped", ".*")) as caught:
+    with pytest.raises(TaskError, match=named):
         engine_with(task, [signal])
-    assert str(value[0] if isinstance(value, tuple) else "") in str(caught.value)

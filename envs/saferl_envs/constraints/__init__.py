@@ -6,18 +6,9 @@ from saferl_envs.constraints.gait import AirTime, FeetInContact
 from saferl_envs.constraints.joint import ActionRate, JointAcceleration, JointPosition, JointTorque, JointVelocity
 from saferl_envs.constraints.observation import SignalLimit
 from saferl_envs.constraints.posture import BaseHeight, BaseTilt, UpsideDown
-from saferl_envs.constraints.region import (
-    Ball,
-    Box,
-    Capsule,
-    HalfSpace,
-    KeepIn,
-    KeepOut,
-    Shape,
-    shape_from_spec,
-    shapes,
-)
+from saferl_envs.constraints.region import KeepIn, KeepOut
 from saferl_envs.constraints.set import ConstraintSet, Evaluation, constraints_from_specs
+from saferl_envs.constraints.shape import Ball, Box, Capsule, HalfSpace, Shape, shape_from_spec, shapes
 from saferl_envs.constraints.speed import AxisSpeed, PlanarSpeed
 
 __all__ = [

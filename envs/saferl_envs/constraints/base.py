@@ -159,7 +159,7 @@ class Constraint(ABC):
             if f.name == "columns":
                 continue
             value = getattr(self, f.name)
-            if value != f.default or f.name in ("name", "limit"):
+            if value != f.default or f.name in ("name", "limit", "unit"):
                 spec[f.name] = _plain(value)
         return spec
 

@@ -105,11 +105,19 @@ class ConstraintSet(Sequence[Constraint]):
         return iter(self._constraints)
 
 
-def constraints_from_specs(specs: Sequence[Mapping[str, Any]], source: str) -> tuple[Constraint, ...]:
-    """Build constraints from their JSON forms; `source` names the file and key in errors."""
+def constraints_from_specs(specs: Sequence[Constraint | Mapping[str, Any]], source: str) -> tuple[Constraint, ...]:
+    """Build constraints from their JSON forms; those that are constraints already are kept.
+
+    Args:
+        specs: Constraints or specifications.
+        source: The file and key they were read from, for error messages.
+
+    Raises:
+        ConstraintError: It is not a list, or a specification is invalid.
+    """
     if isinstance(specs, (str, Mapping)) or not isinstance(specs, Sequence):
         raise ConstraintError(f"{source}: expected a list of constraints, got {specs!r}")
-    return tuple(from_spec(spec, f"{source}[{i}]") for i, spec in enumerate(specs))
+    return tuple(c if isinstance(c, Constraint) else from_spec(c, f"{source}[{i}]") for i, c in enumerate(specs))
 
 
 def _cost(shape: CostShape, worst: FloatArray) -> FloatArray:

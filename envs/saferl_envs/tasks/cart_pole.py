@@ -1,6 +1,6 @@
 """Balance a pole on a cart and hurry about, within limits on where the cart may be and how far the pole may lean.
 
-Without limits the reward is highest for a cart that shuttles along the whole rail with a leaning pole, so both limits bind.
+The hurry term rewards a fast cart, so a policy without constraints runs along the rail with a leaning pole, beyond both limits.
 The model is ours; its masses and lengths are those of Barto, Sutton and Anderson (1983).
 Version history: v0, first version.
 """
