@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from saferl_envs.constraints import Constraint, ConstraintSet
 from saferl_envs.engine import Engine, Transition
 from saferl_envs.env_renderer import EnvRenderer
-from saferl_envs.info import row, step_info
+from saferl_envs.info import reset_info, row, step_info
 from saferl_envs.overrides import resolve_constraints
 from saferl_envs.spaces import action_space, observation_space
 from saferl_envs.tasks import make_task
@@ -112,7 +112,8 @@ class TaskVecEnv(VecEnv):
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._costs[:] = 0.0
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        info = reset_info(self.engine)
+        self.reset_infos = [row(info, i) for i in range(self.num_envs)]
         return self.engine.observe()
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:

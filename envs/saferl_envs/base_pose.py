@@ -18,7 +18,7 @@ class BasePose:
         qpos: (N, nq) live positions.
 
     Raises:
-        TaskError: The body does not exist.
+        TaskError: The body does not exist, or its joints are of a kind that this class does not know.
     """
 
     def __init__(self, model: mujoco.MjModel, body: str, qpos: FloatArray) -> None:
@@ -26,6 +26,7 @@ class BasePose:
         if body not in names:
             raise TaskError(choose("body", body, names, "base_body"))
         index = names.index(body)
+        _require_supported(model, index, body)
         joints = range(model.body_jntadr[index], model.body_jntadr[index] + model.body_jntnum[index])
         self._qpos, self._origin = qpos, np.array(model.body_pos[index])
         kinds = {j: int(model.jnt_type[j]) for j in joints}
@@ -77,3 +78,17 @@ class BasePose:
         out[:, 0] = -2.0 * (x * z - w * y)
         out[:, 1] = -2.0 * (y * z + w * x)
         out[:, 2] = -1.0 + 2.0 * (x * x + y * y)
+
+
+def _require_supported(model: mujoco.MjModel, index: int, body: str) -> None:
+    """Refuse a base whose pose would come out wrong: a free joint, or slides and then at most one hinge, on the world."""
+    first, count = model.body_jntadr[index], model.body_jntnum[index]
+    kinds = [int(kind) for kind in model.jnt_type[first : first + count]]
+    free, slide, hinge = (int(getattr(mujoco.mjtJoint, f"mjJNT_{name}")) for name in ("FREE", "SLIDE", "HINGE"))
+    planar = kinds == [slide] * kinds.count(slide) + [hinge] * kinds.count(hinge) and kinds.count(hinge) <= 1
+    upright = np.array_equal(model.body_quat[index], (1.0, 0.0, 0.0, 0.0))
+    if kinds != [free] and not (planar and upright and model.body_parentid[index] == 0):
+        raise TaskError(
+            f"base_body {body!r}: its pose is known for a free joint, or for slides followed by at most one hinge on an "
+            "unrotated body of the world; set base_body to None and use body_position/<body>"
+        )

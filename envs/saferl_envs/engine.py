@@ -112,7 +112,7 @@ class Engine:
         try:
             self.seeds[which] = seeds
         except OverflowError as error:
-            raise TaskError(f"seeds must be whole numbers from 0 to 2**64 - 1, got {seeds}") from error
+            raise TaskError(f"seeds must be whole numbers from 0 to 2**64 - 1, got {seeds!r}") from error
         self.episodes[which] = 0
 
     def _noise(self, ids: IntArray) -> Noise:

@@ -155,7 +155,7 @@ class Simulation:
         return path
 
     def copy_of(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Return copy i's model (with its own randomised fields) and data, for rendering or any `mj_` function."""
+        """Return copy i's model (with its own randomised fields) and data, for any `mj_` function; run `mj_forward` for derived fields."""
         model: mujoco.MjModel = self.batch.get_model(i)
         data: mujoco.MjData = self.batch.get_data(i)
         return model, data

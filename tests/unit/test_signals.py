@@ -485,3 +485,21 @@ def test_a_name_that_the_model_lacks_is_named_with_those_it_has(attribute, value
     setattr(task, attribute, value)
     with pytest.raises(TaskError, match=named):
         engine_with(task, [signal])
+
+
+@pytest.mark.parametrize(
+    "joints",
+    [
+        '<joint type="hinge" axis="0 1 0"/><joint type="slide" axis="1 0 0"/>',
+        '<joint type="hinge" axis="0 1 0"/><joint type="hinge" axis="1 0 0"/>',
+        '<joint type="ball"/>',
+    ],
+)
+def test_a_base_whose_pose_would_be_wrong_is_refused(joints):
+    from saferl_envs.base_pose import BasePose
+    from saferl_envs.errors import TaskError
+
+    xml = f'<mujoco><worldbody><body name="base">{joints}<geom size=".1"/></body></worldbody></mujoco>'
+    model = mujoco.MjModel.from_xml_string(xml)
+    with pytest.raises(TaskError, match="base_body 'base'"):
+        BasePose(model, "base", np.zeros((1, model.nq)))

@@ -220,6 +220,7 @@ def test_infos_of_a_step_cost_nothing_until_read(monkeypatch):
 # --- under SB3's wrappers and functions ------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:The environment is already wrapped with a `Monitor`")
 @pytest.mark.parametrize("wrap", [VecNormalize, VecMonitor, lambda v: VecMonitor(VecNormalize(v, clip_obs=5.0, gamma=0.97))])
 def test_wrappers_see_what_they_see_over_dummy_vec_env(wrap):
     a, b, first, second = pair(wrap)
