@@ -153,9 +153,3 @@ class Simulation:
         message = f"physics diverged in copy {index} at step {step} of its episode (seed {seed}); only it is reset{where}"
         warnings.warn(message, Divergence, stacklevel=2)
         return path
-
-    def copy_of(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Return copy i's model (with its own randomised fields) and data, for any `mj_` function; run `mj_forward` for derived fields."""
-        model: mujoco.MjModel = self.batch.get_model(i)
-        data: mujoco.MjData = self.batch.get_data(i)
-        return model, data

@@ -21,12 +21,12 @@ PAIRS = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("ours", "theirs", "terms"), PAIRS)
-def test_thousand_random_steps_equal_gymnasiums(ours, theirs, terms, dtype):
+def test_thousand_random_steps_equal_gymnasiums(ours, theirs, terms, dtype, record_property):
     reference = gymnasium.make(theirs).unwrapped
     engine = Engine(make_task(ours), 2, threads=2)
     rng = np.random.default_rng(7)
     restart = True
-    seen_termination = False
+    seen_termination, largest = False, 0.0
     for _ in range(1000):
         if restart:
             reference.reset(seed=int(rng.integers(1000)))
@@ -40,6 +40,7 @@ def test_thousand_random_steps_equal_gymnasiums(ours, theirs, terms, dtype):
         observation, reward, terminated, _, info = reference.step(action)
         t = engine.step(np.tile(action, (2, 1)))
         np.testing.assert_allclose(t.observation[1], observation, rtol=0, atol=1e-9)
+        largest = max(largest, np.abs(t.observation[1] - observation).max(), abs(t.reward[1] - reward))
         assert t.reward[1] == pytest.approx(reward, abs=1e-9)
         for ours_term, theirs_term in terms.items():
             assert t.reward_terms[ours_term][1] == pytest.approx(info[theirs_term], abs=1e-9)
@@ -47,6 +48,7 @@ def test_thousand_random_steps_equal_gymnasiums(ours, theirs, terms, dtype):
         restart = terminated
         seen_termination |= terminated
     assert seen_termination or "HalfCheetah" in ours
+    record_property("measured", float(largest))
 
 
 @pytest.mark.parametrize(("ours", "speed"), [("HalfCheetah", 3.2096), ("Hopper", 0.7402), ("Ant", 2.6222)])

@@ -1,0 +1,52 @@
+"""What must be exact, shown by the reference tests: each test case is a raw row with its outcome and what it measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.evidence import Claim, Row, append_row, folder, read_rows
+
+TOPIC = "correctness"
+RAW = "cases.csv"
+COMMAND = "python scripts/benchmark.py correctness"
+ROOT = Path(__file__).resolve().parent.parent
+CLAIMS = {
+    "cat-formula": ("test_cat", "CaT's formula, scaled futures, delta = 0 gives plain PPO bit for bit (A1, A2, A3)"),
+    "batch-equals-serial": ("test_batch_equals_serial", "1, 7, 64 copies x 1, 2 threads, 1,000 steps with resets: bit-equal"),
+    "gymnasium-parity": ("test_gymnasium_parity", "1,000 random steps of three bodies equal Gymnasium's -v4 within 1e-9"),
+    "one-line-errors": ("test_cli", "wrong keys, joints, files, shapes, NaN, truncated checkpoints: one line, exit code 2"),
+}
+
+
+def run(quick: bool) -> None:
+    """Run the tests behind the claims and write one row per case."""
+    del quick  # it takes about a minute
+    raw = folder(TOPIC) / RAW
+    raw.unlink(missing_ok=True)
+    with TemporaryDirectory() as place:
+        report = Path(place) / "report.xml"
+        paths = ["tests/reference", "tests/unit/test_cli.py"]
+        command = [sys.executable, "-m", "pytest", "-q", *paths, f"--junitxml={report}"]
+        subprocess.run(command, cwd=ROOT, check=False)
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            failed = any(child.tag in ("failure", "error") for child in case)
+            measured = [p.get("value", "") for p in case.iter("property") if p.get("name") == "measured"]
+            module = (case.get("classname") or "").split(".")[-1]
+            row = {"module": module, "case": case.get("name"), "failed": int(failed), "measured": "".join(measured)}
+            append_row(TOPIC, RAW, row)
+
+
+def claims() -> list[Claim]:
+    """Return one claim per group of cases: none of them fails."""
+    found = []
+    for name, (module, text) in CLAIMS.items():
+        rows: list[Row] = [row for row in read_rows(TOPIC, RAW) if row["module"] == module]
+        failures = sum(int(row["failed"]) for row in rows) if rows else 1
+        measured = [float(row["measured"]) for row in rows if row["measured"]]
+        note = f"{len(rows)} cases" + (f", largest difference {max(measured):.3g}" if measured else "")
+        found.append(Claim(name, text, "== 0", failures, "failures", "none", [0], COMMAND, COMMAND, 1, RAW, note))
+    return found
