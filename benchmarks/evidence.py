@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from saferl.experiment.run_folder import provenance
+from saferl.tracking import rows
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, str]
@@ -69,25 +70,19 @@ def read_rows(topic: str, name: str) -> list[Row]:
 
 
 def append_row(topic: str, name: str, row: Mapping[str, Any]) -> None:
-    """Append one row at once, so that a killed grid goes on where it was."""
-    path = folder(topic) / name
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Append one row at once to a raw CSV file, so that a killed grid goes on where it was."""
+    rows.append_row(folder(topic) / name, row)
 
 
 def write_summary(topic: str, claims: Iterable[Claim]) -> list[dict[str, Any]]:
     """Write ``summary.json`` of a topic and return its rows."""
     origin = provenance()
     machine = f"{os.cpu_count()} cores, {origin['machine']}, {platform.processor() or 'processor unnamed'}"
-    rows = [
+    summary = [
         {**asdict(claim), "commit": origin["commit"], "versions": origin["versions"], "machine": machine} for claim in claims
     ]
-    (folder(topic) / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-    return rows
+    (folder(topic) / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 def verify(topic: str, claims: Iterable[Claim]) -> list[str]:

@@ -82,7 +82,7 @@ def ours(steps: int, seed: int, episodes: int, environment: dict[str, str], thre
 
 def run(quick: bool) -> None:
     """Measure the rates in turn, then train what is missing of the returns."""
-    rounds, steps = (1, 20_000) if quick else (5, 60_000)
+    rounds, steps = (1, 15_000) if quick else (5, 30_000)
     rates = f"quick_{RATES}" if quick else RATES
     for r in range(len(read_rows(TOPIC, rates)), rounds):
         environment = dict(os.environ)

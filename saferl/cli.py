@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 try:
-    from saferl_envs.errors import SaferlError
+    from saferl_envs.errors import Interrupted, SaferlError
 except (AttributeError, ImportError, RuntimeError) as error:
     # MuJoCo loads the OpenGL library that MUJOCO_GL names when it is imported, and fails oddly where there is none
     if "MUJOCO_GL" not in os.environ:
@@ -29,6 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 USER_ERROR = 2
+INTERRUPTED = 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,19 +42,38 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for a user's error, 130 when interrupted."""
     try:
-        options, rest = _parser().parse_known_args(arguments)
+        words = _config_first(list(sys.argv[1:] if arguments is None else arguments))
+        options, rest = _parser().parse_known_args(words)
         if rest and options.command is not _train:
             raise SaferlError(f"saferl: unknown argument {rest[0]!r}; see saferl {options.name} --help")
         options.rest = rest
         command: Callable[[argparse.Namespace], None] = options.command
         command(options)
-    except SaferlError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return USER_ERROR
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop}\n")
+        return INTERRUPTED
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the run folder holds the last checkpoint\n")
-        return 130
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except (SaferlError, OSError, MemoryError) as error:
+        sys.stderr.write(f"error: {' '.join((str(error) or type(error).__name__).split())}\n")
+        return USER_ERROR
     return 0
+
+
+def _config_first(words: list[str]) -> list[str]:
+    """Move ``train``'s configuration before its options: argparse would take the value of an option it does not know for it."""
+    if words[:1] != ["train"]:
+        return words
+    options, skip = words[1:], False
+    for i, word in enumerate(options):
+        if skip:
+            skip = False
+        elif not word.startswith("-"):
+            return ["train", word, *options[:i], *options[i + 1 :]]
+        else:
+            skip = "=" not in word and word not in ("--quiet", "--help", "-h")
+    return words
 
 
 def _parser() -> _Parser:
@@ -72,15 +92,15 @@ def _parser() -> _Parser:
     evaluate = commands.add_parser("evaluate", help="violation report of a run")
     evaluate.add_argument("run", help="run folder")
     evaluate.add_argument("--episodes", type=_positive, default=100, help="episodes per policy (default 100)")
-    evaluate.add_argument("--seed", type=int, default=0, help="seed of the evaluation (default 0)")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="seed of the evaluation (default 0)")
     evaluate.add_argument("--checkpoint", choices=("best", "last"), default="best", help="default: best feasible")
     evaluate.set_defaults(command=_evaluate)
     visualize = commands.add_parser("visualize", help="rollout video of a run, as mp4 and in TensorBoard")
     visualize.add_argument("run", help="run folder")
-    visualize.add_argument("--seconds", type=float, default=10.0, help="length (default 10)")
+    visualize.add_argument("--seconds", type=_seconds, default=10.0, help="length (default 10)")
     visualize.add_argument("--width", type=_positive, default=480, help="of each half, pixels (default 480)")
     visualize.add_argument("--height", type=_positive, default=360, help="pixels (default 360)")
-    visualize.add_argument("--seed", type=int, default=0, help="seed of the episode (default 0)")
+    visualize.add_argument("--seed", type=_seed, default=0, help="seed of the episode (default 0)")
     visualize.add_argument("--stochastic", action="store_true", help="sample actions")
     visualize.add_argument("--checkpoint", choices=("best", "last"), default="best", help="default: best feasible")
     visualize.set_defaults(command=_visualize)
@@ -94,6 +114,20 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {2**31 - 1}, got {number}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 3600:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 3600, got {number}")
     return number
 
 
@@ -135,7 +169,10 @@ def _visualize(options: argparse.Namespace) -> None:
     from saferl.experiment.config import VideoConfig
     from saferl.experiment.visualize import visualize
 
-    video = VideoConfig(seconds=options.seconds, width=options.width, height=options.height)
+    try:
+        video = VideoConfig(seconds=options.seconds, width=options.width, height=options.height)
+    except ValueError:
+        raise SaferlError(f"--width {options.width} --height {options.height}: valid are 120 to 4096 and 40 to 4096") from None
     made = visualize(options.run, video, options.seed, not options.stochastic, options.checkpoint)
     console = Console()
     if made.notice:

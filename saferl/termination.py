@@ -108,9 +108,9 @@ class TerminationProbability:
     def probabilities(self, values: Array) -> Array:
         """Return the termination probability of each constraint, (N, C); delta is the largest."""
         p = np.clip(values / self.normaliser, 0.0, 1.0)
-        p *= self._p_max - self.min_p
+        p *= np.maximum(self._p_max - self.min_p, 0.0)
         if self.min_p:
-            p += self.min_p
+            p += np.minimum(self.min_p, self._p_max)  # a constraint switched off by p_max = 0 stays off
             p[values <= 0] = 0.0
         return p if len(self._starts) == p.shape[1] else np.maximum.reduceat(p, self._starts, axis=1)
 

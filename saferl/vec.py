@@ -16,12 +16,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from saferl_envs.constraints import Constraint, ConstraintSet
-from saferl_envs.engine import Engine, Transition
+from saferl_envs.engine import Transition
 from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.info import reset_info, row, step_info
-from saferl_envs.overrides import resolve_constraints
+from saferl_envs.make import make_engine
 from saferl_envs.spaces import action_space, observation_space
-from saferl_envs.tasks import make_task
 
 
 class LazyInfos(Sequence[dict[str, Any]]):
@@ -77,22 +76,24 @@ class TaskVecEnv(VecEnv):
         dump_dir: str | None = None,
         **task_kwargs: Any,
     ) -> None:
-        task = make_task(env_id, **task_kwargs)
-        self.engine = Engine(
-            task,
+        self.engine = make_engine(
+            env_id,
             num_envs,
             threads=threads,
-            constraints=resolve_constraints(task, constraints, limits),
+            constraints=constraints,
+            limits=limits,
             max_episode_steps=max_episode_steps,
             dump_dir=dump_dir,
+            **task_kwargs,
         )
         self.env_id = env_id
         self.last_step: Transition | None = None
         self.spec = gymnasium.spec(env_id)
-        self._renderer = EnvRenderer(self.engine.simulation, task.camera, 320, 240)
+        self._renderer = EnvRenderer(self.engine.simulation, self.engine.task.camera, 320, 240)
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, np.int64)
         self._costs = np.zeros((num_envs, len(self.constraints)))
+        self._averaged = np.array([c.aggregate == "mean" for c in self.constraints])
         self._began = time.time()
         self.render_mode = "rgb_array"
         super().__init__(num_envs, observation_space(self.engine), action_space(self.engine))
@@ -137,7 +138,7 @@ class TaskVecEnv(VecEnv):
                     "r": float(self._returns[i]),
                     "l": int(self._lengths[i]),
                     "t": elapsed,
-                    "costs": self._costs[i].copy(),
+                    "costs": np.where(self._averaged, self._costs[i] / self._lengths[i], self._costs[i]),
                 }
             self._returns[ids] = 0.0
             self._costs[ids] = 0.0

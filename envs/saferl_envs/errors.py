@@ -30,6 +30,10 @@ class CheckpointError(SaferlError):
     """A run folder or checkpoint is missing, truncated or does not fit."""
 
 
+class Interrupted(SaferlError):  # noqa: N818 - it is no error
+    """The user stopped a long command; the message says what was kept."""
+
+
 def choose(kind: str, name: object, valid: Iterable[str], source: str = "") -> str:
     """Return the words of an error for `name`, which is not among `valid`.
 

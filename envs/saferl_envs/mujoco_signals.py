@@ -288,7 +288,7 @@ class MujocoSignals:
 def _scalar_joints(model: mujoco.MjModel, base_joints: Collection[str]) -> dict[str, int]:
     """Return the hinges and slides that are not base joints, by name."""
     scalar = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
-    joints = {model.joint(j).name: j for j in range(model.njnt)}
+    joints = {model.joint(j).name or f"joint_{j}": j for j in range(model.njnt)}
     for name in base_joints:
         if name not in joints:
             raise TaskError(choose("joint", name, joints, "base_joints"))

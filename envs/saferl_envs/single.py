@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saferl_envs.constraints import Constraint, ConstraintSet
-from saferl_envs.engine import Engine
 from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.info import Info, reset_info, row, step_info
-from saferl_envs.overrides import resolve_constraints
+from saferl_envs.make import make_engine
 from saferl_envs.signals import FloatArray
 from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
-from saferl_envs.tasks import make_task
 
 _UNLIMITED = 2**62  # control steps
 
@@ -53,19 +51,21 @@ class TaskEnv(gymnasium.Env[Any, Any]):
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise TaskError(choose("render mode", render_mode, RENDER_MODES, task_id))
-        task = make_task(task_id, **task_kwargs)
-        self.engine = Engine(
-            task,
+        self.engine = make_engine(
+            task_id,
+            1,
             threads=1,
-            constraints=resolve_constraints(task, constraints, limits),
+            constraints=constraints,
+            limits=limits,
             max_episode_steps=_UNLIMITED if max_episode_steps is None else max_episode_steps,
             dump_dir=dump_dir,
+            **task_kwargs,
         )
         self.metadata = metadata(self.engine)
         self.action_space = action_space(self.engine)
         self.observation_space = observation_space(self.engine)
         self.render_mode = render_mode
-        self._renderer = EnvRenderer(self.engine.simulation, task.camera, width, height)
+        self._renderer = EnvRenderer(self.engine.simulation, self.engine.task.camera, width, height)
 
     @property
     def constraints(self) -> ConstraintSet:

@@ -11,14 +11,13 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike
 
 from saferl_envs.constraints import Constraint, ConstraintSet
-from saferl_envs.engine import Engine, Transition
+from saferl_envs.engine import Transition
 from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.info import Info, reset_info, step_info
-from saferl_envs.overrides import resolve_constraints
+from saferl_envs.make import make_engine
 from saferl_envs.signals import BoolArray, FloatArray
 from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
-from saferl_envs.tasks import make_task
 
 
 class TaskVectorEnv(VectorEnv[Any, Any, Any]):
@@ -55,14 +54,15 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         super().__init__()
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise TaskError(choose("render mode", render_mode, RENDER_MODES, task_id))
-        task = make_task(task_id, **task_kwargs)
-        self.engine = Engine(
-            task,
+        self.engine = make_engine(
+            task_id,
             num_envs,
             threads=threads,
-            constraints=resolve_constraints(task, constraints, limits),
+            constraints=constraints,
+            limits=limits,
             max_episode_steps=max_episode_steps,
             dump_dir=dump_dir,
+            **task_kwargs,
         )
         self.num_envs = num_envs
         try:
@@ -75,7 +75,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.render_mode = render_mode
-        self._renderer = EnvRenderer(self.engine.simulation, task.camera, width, height)
+        self._renderer = EnvRenderer(self.engine.simulation, self.engine.task.camera, width, height)
         self._all = np.ones(num_envs, np.bool_)
         self._pending = np.zeros(num_envs, np.bool_)
         self._seeded = np.zeros(num_envs, np.bool_)

@@ -10,10 +10,10 @@ positive part is scaled, ``max(r, 0) (1 - delta) + min(r, 0)``; `paper_clip` giv
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from saferl.algorithms.ppo import ConstrainedPPO, PPOSettings
 from saferl.algorithms.registry import register_method
@@ -128,6 +128,13 @@ class CaTSettings(PPOSettings):
     min_p: float = Field(0.0, ge=0, le=1)
     p_max_by_name: dict[str, float] = Field(default_factory=dict)
     paper_clip: bool = False
+
+    @model_validator(mode="after")
+    def _least_is_not_above_most(self) -> Self:
+        for key in ("p_start", "p_max", "hard_p_max"):
+            if self.min_p > getattr(self, key):
+                raise ValueError(f"min_p {self.min_p} must not be above {key} {getattr(self, key)}")
+        return self
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""

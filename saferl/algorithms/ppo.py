@@ -56,12 +56,8 @@ class ConstrainedPPO(PPO):
         if not isinstance(env, StepRecorder):
             raise CheckpointError("internal: the environment was not wrapped by the step recorder")
         specs = env.constraint_set.to_specs()
-        known = getattr(self, "constraint_specs", None)
-        if known is not None and [_identity(s) for s in known] != [_identity(s) for s in specs]:
-            raise CheckpointError(
-                f"the model was trained under constraints {[s['name'] for s in known]} with other components than the "
-                f"environment's {[s['name'] for s in specs]}"
-            )
+        if hasattr(self, "constraint_specs"):
+            check_constraints(self.constraint_specs, specs)
         self.constraint_specs = specs
         buffer: Any = self.rollout_buffer
         buffer.attach(env, self.continuation if self.enforces else None)
@@ -84,10 +80,12 @@ class ConstrainedPPO(PPO):
         if ended.size:
             super()._update_info_buffer([infos[i] for i in ended], dones[ended])
 
-    def train(self) -> None:
-        """Log what the constraints said during the rollout, then update as SB3 does."""
-        self._log_constraints()
-        super().train()
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
+        """Collect a rollout as SB3 does, and log what the constraints said during it."""
+        goes_on = super().collect_rollouts(*args, **kwargs)
+        if goes_on:
+            self._log_constraints()
+        return goes_on
 
     def _log_constraints(self) -> None:
         buffer: Any = self.rollout_buffer
@@ -108,9 +106,21 @@ class ConstrainedPPO(PPO):
         self.logger.record("rollout/violation_rate", float(buffer.violated.any(axis=-1).mean()))
 
 
-def _identity(spec: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
-    """What of a constraint must not change between training and continuing: not its limit, but what it measures."""
-    return spec["name"], spec["family"], tuple(spec["components"])
+def check_constraints(trained: Any, present: list[dict[str, Any]]) -> None:
+    """Refuse constraints other than those a policy was trained under. Limits may change; what is measured may not.
+
+    Raises:
+        CheckpointError: Names, families or components differ.
+    """
+
+    def identity(spec: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+        return spec["name"], spec["family"], tuple(spec["components"])
+
+    if [identity(spec) for spec in trained] != [identity(spec) for spec in present]:
+        raise CheckpointError(
+            f"the model was trained under constraints {[spec['name'] for spec in trained]} with other components than the "
+            f"environment's {[spec['name'] for spec in present]}"
+        )
 
 
 @register_method("ppo", "PPO without regard to constraints: the baseline", "Schulman et al. 2017, arXiv 1707.06347")

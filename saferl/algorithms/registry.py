@@ -61,6 +61,6 @@ def settings_class(name: Any, source: str = "method.name") -> type[MethodSetting
     Raises:
         ConfigError: No such method; the message lists those there are.
     """
-    if name not in _METHODS:
+    if not isinstance(name, str) or name not in _METHODS:
         raise ConfigError(choose("method", name, _METHODS, source))
     return _METHODS[name].settings

@@ -58,7 +58,7 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
                 f"{spec['limit']:g}{suffix}",
                 _percent(found["violation_rate"]),
                 _interval(found["cost_mean"], found["cost_interval"]),
-                "-" if spec.get("cost_limit") is None else f"{spec['cost_limit']:g}",
+                "-" if spec.get("cost_limit") is None else f"{spec.get('sense', '<=')} {spec['cost_limit']:g}",
                 "-" if over is None else _percent(over),
                 f"{found['worst_margin']:.3g}{suffix}",
             )
@@ -80,9 +80,7 @@ def to_tables(report: Report) -> list[Table]:
             table.add_column(name, justify="left" if name == "constraint" else "right")
         for spec, row in zip(report["constraints"], _rows(report, policy), strict=True):
             found = summary["constraints"][spec["name"]]
-            limit = spec.get("cost_limit")
-            bad = found["cost_mean"] > limit if limit is not None else found["violation_rate"] > report["tolerance"]
-            table.add_row(*row, style="red" if bad else None)
+            table.add_row(*row, style="red" if found["excess"] > 0 else None)
         tables.append(table)
     return tables
 

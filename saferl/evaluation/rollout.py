@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class Episodes:
     Attributes:
         returns: (E,) sums of rewards.
         lengths: (E,) steps.
-        costs: (E, C) sums of per-step costs.
+        costs: (E, C) per-step costs aggregated as the constraint says: sum, mean, or discounted sum.
         violating_steps: (E, C) steps above zero.
         any_violating_steps: (E,) steps on which any constraint was above zero.
         worst: (E, C) largest signed value seen.
@@ -38,35 +38,44 @@ class Episodes:
     speeds: Array
 
 
-def play(engine: Engine, predict: Predict, seed: int) -> Episodes:
+def play(engine: Engine, predict: Predict, seed: int, gamma: float = 0.99) -> Episodes:
     """Play one episode in every copy of the engine.
 
     Args:
         engine: N copies; copy i starts its first episode with ``seed + i``.
         predict: The policy; it sees raw observations and its actions are clipped to the action space.
         seed: Seed of the first copy.
+        gamma: Discount of constraints whose aggregate is ``discounted``.
     """
     n, constraints = engine.num_envs, engine.constraints
-    engine.seed(seed + np.arange(n, dtype=np.uint64))
+    engine.seed(np.uint64(seed) + np.arange(n, dtype=np.uint64))
     engine.reset()
     alive = np.ones(n, np.bool_)
     returns, speeds = np.zeros(n), np.zeros(n)
     lengths, any_violating = np.zeros(n, np.int64), np.zeros(n, np.int64)
     costs, worst = np.zeros((n, len(constraints))), np.full((n, len(constraints)), -np.inf)
     violating = np.zeros((n, len(constraints)), np.int64)
-    starts = [s.start for s in constraints.slices]
+    discounts = np.array([gamma if c.aggregate == "discounted" else 1.0 for c in constraints])
+    weights = np.ones(len(constraints))
     observation = engine.observe()
     while alive.any():
         ids = None if alive.all() else np.flatnonzero(alive)
         t = engine.step(np.clip(predict(observation), engine.action_low, engine.action_high), ids)
-        observation = t.observation
+        observation, here = t.observation, alive[:, np.newaxis]
         returns += np.where(alive, t.reward, 0.0)
         lengths += alive
         speeds += np.where(alive, t.reward_terms.get("forward", np.nan), 0.0)
-        costs += np.where(alive[:, np.newaxis], t.costs, 0.0)
-        violating += t.violated & alive[:, np.newaxis]
+        costs += np.where(here, weights * t.costs, 0.0)
+        weights = weights * discounts
+        violating += t.violated & here
         any_violating += t.violated.any(axis=1) & alive
-        peak = np.maximum.reduceat(t.values, starts, axis=1)
-        np.maximum(worst, peak, out=worst, where=alive[:, np.newaxis])
+        np.maximum(worst, constraints.worst(t.values), out=worst, where=here)
         alive &= ~(t.terminated | t.truncated)
+    averaged = np.array([c.aggregate == "mean" for c in constraints])
+    costs = np.where(averaged, costs / lengths[:, np.newaxis], costs)
     return Episodes(returns, lengths, costs, violating, any_violating, worst, speeds / lengths)
+
+
+def join(parts: Sequence[Episodes]) -> Episodes:
+    """Return the episodes of several calls as one record."""
+    return Episodes(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Episodes)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from saferl.evaluation.rollout import Episodes
-from saferl_envs.constraints import ConstraintSet
+from saferl_envs.constraints import Constraint, ConstraintSet
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95
@@ -17,61 +17,60 @@ def bootstrap_interval(samples: Array, seed: int = 0, resamples: int = 2000) -> 
     """Return the percentile bootstrap interval (95 %) of the mean of samples (E,)."""
     samples = np.asarray(samples, np.float64)
     rng = np.random.default_rng(seed)
-    means = samples[rng.integers(0, len(samples), (resamples, len(samples)))].mean(axis=1)
+    # one resample at a time: all at once would take gigabytes for a million episodes
+    means = [samples[rng.integers(0, len(samples), len(samples))].mean() for _ in range(resamples)]
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def summarize(episodes: Episodes, constraints: ConstraintSet) -> dict[str, Any]:
+def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) -> dict[str, Any]:
     """Return the summary of one policy's episodes as JSON data.
 
     Per constraint: ``violation_rate`` (share of steps above zero), ``cost_mean`` and ``cost_interval`` of the episode's
-    cost, ``worst_margin`` (-g at its worst, negative when violated), ``over_limit_rate`` (share of episodes whose cost is
-    above the cost limit; null without one).
+    aggregated cost, ``worst_margin`` (-g at its worst, negative when violated), ``over_limit_rate`` (share of episodes whose
+    cost misses the cost limit; null without one), ``excess`` (by how much the policy misses what is asked, relative to the
+    bound; ``<= 0`` holds). `tolerance` is the violation rate that a constraint without cost limit may have.
     """
     steps = int(episodes.lengths.sum())
-    per_constraint = {}
+    per_constraint: dict[str, dict[str, Any]] = {}
     for c, constraint in enumerate(constraints):
-        costs = _aggregate(episodes.costs[:, c], episodes.lengths, constraint.aggregate)
-        limit = constraint.cost_limit
+        costs = episodes.costs[:, c]
+        rate = float(episodes.violating_steps[:, c].sum() / steps)
+        limited = constraint.cost_limit is not None
         per_constraint[constraint.name] = {
-            "violation_rate": float(episodes.violating_steps[:, c].sum() / steps),
+            "violation_rate": rate,
             "cost_mean": float(costs.mean()),
             "cost_interval": bootstrap_interval(costs),
             "worst_margin": float(-episodes.worst[:, c].max()),
-            "over_limit_rate": None if limit is None else float((costs > limit).mean()),
+            "over_limit_rate": float((_misses(constraint, costs) > 0).mean()) if limited else None,
+            "excess": float(_misses(constraint, costs.mean())) if limited else (rate - tolerance) / max(tolerance, 1e-3),
         }
+    excess = max(found["excess"] for found in per_constraint.values())
     return {
         "return_mean": float(episodes.returns.mean()),
         "return_interval": bootstrap_interval(episodes.returns),
         "length_mean": float(episodes.lengths.mean()),
         "any_violation_rate": float(episodes.any_violating_steps.sum() / steps),
         "speed_mean": None if np.isnan(episodes.speeds).any() else float(episodes.speeds.mean()),
+        "excess": excess,
+        "feasible": bool(excess <= 0),
         "constraints": per_constraint,
     }
 
 
-def _aggregate(costs: Array, lengths: Array, aggregate: str) -> Array:
-    return costs / lengths if aggregate == "mean" else costs
+def _misses(constraint: Constraint, costs: Any) -> Any:
+    """Return by how much aggregated costs miss the cost limit in the constraint's sense, relative to it; <= 0 holds.
+
+    An equality holds within 5 % of its limit.
+    """
+    limit = float(constraint.cost_limit or 0.0)
+    scale = max(abs(limit), 1.0)
+    difference = (np.asarray(costs) - limit) / scale
+    return {"<=": difference, ">=": -difference, "==": np.abs(difference) - 0.05 * abs(limit) / scale}[constraint.sense]
 
 
-def feasible(summary: dict[str, Any], constraints: ConstraintSet, tolerance: float) -> bool:
-    """Return whether every constraint holds: its cost limit, or, without one, a violation rate within `tolerance`."""
-    return excess(summary, constraints, tolerance) <= 0
-
-
-def excess(summary: dict[str, Any], constraints: ConstraintSet, tolerance: float) -> float:
-    """Return by how much the worst constraint misses what `feasible` asks, relative to its bound; <= 0 is feasible."""
-    worst = -np.inf
-    for constraint in constraints:
-        found = summary["constraints"][constraint.name]
-        if constraint.cost_limit is None:
-            gap, scale = found["violation_rate"] - tolerance, max(tolerance, 1e-3)
-        else:
-            difference = found["cost_mean"] - constraint.cost_limit
-            gap = {"<=": difference, ">=": -difference, "==": abs(difference) - 0.05 * abs(constraint.cost_limit)}[
-                constraint.sense
-            ]
-            scale = max(abs(constraint.cost_limit), 1.0)
-        worst = max(worst, gap / scale)
-    return float(worst)
+def rank(summary: dict[str, Any]) -> tuple[float, float]:
+    """Return the key by which policies are compared: feasible ones first, by return; the others by how little they miss."""
+    if not np.isfinite(summary["return_mean"]):
+        return (-1.0, 0.0)
+    return (1.0, summary["return_mean"]) if summary["feasible"] else (0.0, -summary["excess"])

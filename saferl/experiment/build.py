@@ -16,9 +16,8 @@ from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
 from saferl.vec import TaskVecEnv
 from saferl_envs.engine import Engine
-from saferl_envs.errors import ConfigError, choose
-from saferl_envs.overrides import resolve_constraints
-from saferl_envs.tasks import make_task
+from saferl_envs.errors import CheckpointError, ConfigError, choose
+from saferl_envs.make import make_engine as make_task_engine
 
 Array = np.ndarray[Any, Any]
 WIDE = 256
@@ -34,24 +33,23 @@ def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
         **config.env.arguments(),
     )
     if config.env.normalize_observation or config.env.normalize_reward:
-        method: Any = config.method
         env = VecNormalize(
             env,
             norm_obs=config.env.normalize_observation,
             norm_reward=config.env.normalize_reward,
-            gamma=getattr(method, "gamma", 0.99),
+            gamma=discount(config),
         )
     return env
 
 
 def make_engine(config: TrainConfig, num_envs: int) -> Engine:
     """Return copies of the configured environment for evaluation, apart from training's."""
-    arguments = config.env.arguments()
-    constraints, limits = arguments.pop("constraints"), arguments.pop("limits")
-    steps = arguments.pop("max_episode_steps")
-    task = make_task(config.env.id, **arguments)
-    chosen = resolve_constraints(task, constraints, limits)
-    return Engine(task, num_envs, threads=config.threads, constraints=chosen, max_episode_steps=steps)
+    return make_task_engine(config.env.id, num_envs, threads=config.threads, **config.env.arguments())
+
+
+def discount(config: TrainConfig) -> float:
+    """Return the method's discount, for costs whose aggregate is ``discounted``."""
+    return float(getattr(config.method, "gamma", 0.99))
 
 
 def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
@@ -63,20 +61,20 @@ def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     _require_device(config.device)
     try:
         return config.method.build(env, config.seed, config.device)
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
         raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
 
 
 def _require_device(name: str) -> None:
     """Refuse a device that is not there; Stable-Baselines3 would take the CPU without a word."""
-    if name == "auto":
+    if name in ("auto", "cpu"):
         return
-    try:
-        device = th.device(name)
-    except RuntimeError as error:
-        raise ConfigError(choose("device", name, ("auto", "cpu", "cuda", "cuda:0"), "device")) from error
-    if device.type == "cuda" and (device.index or 0) >= th.cuda.device_count():
-        raise ConfigError(f"device {name!r} is not available: torch sees {th.cuda.device_count()} CUDA devices")
+    kind, _, index = name.partition(":")
+    if kind not in ("cuda", "mps") or not (index or "0").isdigit():
+        raise ConfigError(choose("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps"), "device"))
+    found = th.cuda.device_count() if kind == "cuda" else int(th.backends.mps.is_available())
+    if int(index or "0") >= found:
+        raise ConfigError(f"device {name!r} is not available: torch sees {found} {kind} devices")
 
 
 def load_model(config: TrainConfig, checkpoint: Path) -> BaseAlgorithm:
@@ -98,13 +96,19 @@ def load_model(config: TrainConfig, checkpoint: Path) -> BaseAlgorithm:
 
 
 def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Array], Array]:
-    """Return the policy as a function of raw observations (N, obs), normalised as in training."""
+    """Return the policy as a function of raw observations (N, obs), normalised as in training.
+
+    The function raises `CheckpointError` when the policy's numbers are not finite.
+    """
     normalizer = model.get_vec_normalize_env()
 
     def predict(observation: Array) -> Array:
         seen = observation if normalizer is None else normalizer.normalize_obs(observation)
-        with th.no_grad():
-            action, _ = model.predict(np.asarray(seen), deterministic=deterministic)
+        try:
+            with th.no_grad():
+                action, _ = model.predict(np.asarray(seen), deterministic=deterministic)
+        except ValueError as error:
+            raise CheckpointError(f"the policy's numbers are not finite ({' '.join(str(error).split())[:100]})") from error
         return action
 
     return predict
@@ -116,6 +120,7 @@ def set_threads(config: TrainConfig) -> None:
     With passive waiting (which the command sets, see `saferl.cli`) waking a second thread costs more than it brings for
     networks narrower than 256; measured in docs/performance.md.
     """
-    asked = config.torch_threads or int(os.environ.get("OMP_NUM_THREADS", "0"))
-    widest = max(getattr(config.method, "net_arch", (WIDE,)))
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    asked = config.torch_threads or (int(first) if first.isdigit() else 0)
+    widest = max(getattr(config.method, "net_arch", ()), default=0)
     th.set_num_threads(asked or (config.threads or os.cpu_count() or 1 if widest >= WIDE else 1))

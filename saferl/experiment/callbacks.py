@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from stable_baselines3.common.callbacks import BaseCallback
 
 from saferl.evaluation.rollout import play
-from saferl.evaluation.statistics import excess, summarize
-from saferl.experiment.build import make_engine, predictor
+from saferl.evaluation.statistics import rank, summarize
+from saferl.experiment.build import discount, make_engine, predictor
 from saferl.experiment.checkpoint import save_checkpoint
 from saferl.experiment.config import TrainConfig
 from saferl.experiment.run_folder import RunFolder
+from saferl.tracking.rows import append_row
 from saferl.tracking.tensorboard import log_bounds, log_hparams, write_layout
 
 EVAL_SEED_OFFSET = 1_000_000
@@ -61,6 +60,10 @@ class ProgressBar(BaseCallback):
         )
 
     def _on_training_end(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back; also where training was interrupted."""
         self._progress.stop()
 
 
@@ -120,40 +123,37 @@ class ConstrainedEvaluation(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.evaluate()
-        self.logger.dump(self.num_timesteps)
 
     def evaluate(self) -> None:
         """Evaluate now, log the result, and keep the policy if it is the best so far."""
         constraints = self._engine.constraints
         seed = self._config.seed + EVAL_SEED_OFFSET
-        summary = summarize(play(self._engine, predictor(self.model, deterministic=True), seed), constraints)
-        gap = excess(summary, constraints, self._settings.violation_tolerance)
-        self.logger.record("eval/return_mean", summary["return_mean"])
-        self.logger.record("eval/any_violation_rate", summary["any_violation_rate"])
-        self.logger.record("eval/feasible", int(gap <= 0))
-        row: dict[str, Any] = {
-            "timesteps": self.num_timesteps,
-            "return_mean": summary["return_mean"],
-            "any_violation_rate": summary["any_violation_rate"],
-            "feasible": int(gap <= 0),
-        }
-        for name, found in summary["constraints"].items():
-            for key in ("violation_rate", "cost_mean", "worst_margin"):
-                self.logger.record(f"eval/{name}/{key}", found[key])
-                row[f"{name}/{key}"] = found[key]
-        append_row(self._folder.path / "evaluations.csv", row)
-        rank = (1.0, summary["return_mean"]) if gap <= 0 else (0.0, -gap)
-        if self._best is None or rank > self._best:
-            self._best = rank
+        episodes = play(self._engine, predictor(self.model, deterministic=True), seed, discount(self._config))
+        summary = summarize(episodes, constraints, self._settings.violation_tolerance)
+        self._log(summary)
+        if self._best is None or rank(summary) > self._best:
+            self._best = rank(summary)
             save_checkpoint(self.model, self._folder.best)
 
-
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Append one row to a CSV file, with a header if the file is new."""
-    fields: Sequence[str] = list(row)
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fields)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    def _log(self, summary: dict[str, Any]) -> None:
+        """Write an evaluation into TensorBoard and ``evaluations.csv``."""
+        limited = [c.name for c in self._engine.constraints if c.cost_limit is not None]
+        row: dict[str, Any] = {
+            "timesteps": self.num_timesteps,
+            "mean_reward": summary["return_mean"],
+            "mean_ep_length": summary["length_mean"],
+            "violation_rate": summary["any_violation_rate"],
+            "ep_cost_mean": sum(summary["constraints"][name]["cost_mean"] for name in limited),
+            "feasible": int(summary["feasible"]),
+        }
+        for name, found in summary["constraints"].items():
+            row[f"constraint/{name}/violation_rate"] = found["violation_rate"]
+            row[f"constraint/{name}/cost"] = found["cost_mean"]
+            row[f"constraint/{name}/value_max"] = -found["worst_margin"]
+        append_row(self._folder.path / "evaluations.csv", row)
+        for key, value in row.items():
+            if key != "timesteps":
+                self.logger.record(f"eval/{key}", value)
+        # at once, as SB3's evaluation does: otherwise the numbers would be stamped with the next rollout's steps
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)

@@ -11,7 +11,7 @@ from saferl.experiment.config import builtin_configs
 from saferl_envs.engine import Engine
 from saferl_envs.tasks import make_task, task_ids
 
-_SHOWN = ("name", "unit", "limit", "kind", "cost_limit", "components")
+_SHOWN = ("name", "unit", "limit", "kind", "sense", "cost_limit", "components")
 
 
 def catalogue() -> dict[str, Any]:
@@ -39,8 +39,8 @@ def tables(found: dict[str, Any]) -> list[Table]:
     environments = Table("id", "observation", "action", "constraints", title="environments", title_justify="left")
     for env in found["environments"]:
         limits = [
-            f"{c['name']} <= {c['limit']:g} {c['unit']}"
-            + (f" (at most {c['cost_limit']:g} steps per episode)" if c["cost_limit"] is not None else "")
+            f"{c['name']}: limit {c['limit']:g} {c['unit']}"
+            + (f", cost {c['sense']} {c['cost_limit']:g} per episode" if c["cost_limit"] is not None else "")
             + (f" x {len(c['components'])}" if len(c["components"]) > 1 else "")
             for c in env["constraints"]
         ]

@@ -13,9 +13,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
+from saferl.algorithms.ppo import check_constraints
 from saferl_envs.errors import CheckpointError, SaferlError
 
 FORMAT = 1
+_UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
+"""What `torch.load` raises on damaged files."""
 _PLAIN = ("num_timesteps", "_n_updates", "_current_progress_remaining", "_total_timesteps")
 
 
@@ -27,7 +30,7 @@ def save_checkpoint(model: BaseAlgorithm, path: Path) -> None:
         "algorithm": type(model).__name__,
         "constraints": getattr(model, "constraint_specs", []),
         "states": {name: _attribute(model, name).state_dict() for name in modules},
-        "plain": {name: getattr(model, name) for name in _PLAIN if hasattr(model, name)},
+        "plain": {name: getattr(model, name) for name in _PLAIN},
         "normalization": _normalization(model.get_vec_normalize_env()),
     }
     temporary = path.with_name(path.name + ".part")
@@ -45,8 +48,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = th.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {path} does not exist") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise CheckpointError(f"checkpoint {path} is truncated or not a checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {path} is not in format {FORMAT} of this version")
@@ -61,7 +64,14 @@ def restore(model: BaseAlgorithm, state: dict[str, Any], path: Path) -> None:
     """
     if state.get("algorithm") != type(model).__name__:
         raise CheckpointError(f"checkpoint {path} is of {state.get('algorithm')}, not {type(model).__name__}")
+    modules, _ = model._get_torch_save_params()
+    for key, expected in (("states", modules), ("plain", _PLAIN)):
+        if not isinstance(state.get(key), dict) or set(state[key]) != set(expected):
+            raise CheckpointError(f"checkpoint {path} does not fit: its {key} must be {', '.join(sorted(expected))}")
+    if not all(isinstance(value, (int, float)) for value in state["plain"].values()):
+        raise CheckpointError(f"checkpoint {path} does not fit: its counters must be numbers")
     try:
+        check_constraints(state["constraints"], getattr(model, "constraint_specs", []))
         for name, content in state["states"].items():
             _attribute(model, name).load_state_dict(content)
         for name, value in state["plain"].items():
@@ -69,8 +79,8 @@ def restore(model: BaseAlgorithm, state: dict[str, Any], path: Path) -> None:
         normalizer = model.get_vec_normalize_env()
         if normalizer is not None:
             _restore_normalization(normalizer, state["normalization"])
-    except (SaferlError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:160]
+    except (SaferlError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"checkpoint {path} does not fit this configuration ({reason})") from error
 
 
@@ -84,25 +94,30 @@ def _attribute(model: BaseAlgorithm, dotted: str) -> Any:
 def _normalization(env: VecNormalize | None) -> dict[str, Any] | None:
     if env is None:
         return None
-    rms = env.obs_rms
-    if not isinstance(rms, RunningMeanStd):
-        raise CheckpointError("only Box observations are supported by checkpoints")
-    return {
-        "obs_mean": th.from_numpy(np.array(rms.mean)), "obs_var": th.from_numpy(np.array(rms.var)),
-        "obs_count": float(rms.count), "ret_mean": float(env.ret_rms.mean), "ret_var": float(env.ret_rms.var),
-        "ret_count": float(env.ret_rms.count), "returns": th.from_numpy(np.array(env.returns)),
-    }  # fmt: skip
+    content: dict[str, Any] = {"return": _moments(env.ret_rms), "returns": th.from_numpy(np.array(env.returns))}
+    if env.norm_obs:
+        if not isinstance(env.obs_rms, RunningMeanStd):
+            raise CheckpointError("only Box observations are supported by checkpoints")
+        content["observation"] = _moments(env.obs_rms)
+    return content
 
 
 def _restore_normalization(env: VecNormalize, content: dict[str, Any]) -> None:
-    rms = env.obs_rms
-    if content is None or not isinstance(rms, RunningMeanStd):
-        raise CheckpointError("the checkpoint has no observation statistics, the configuration asks for them")
-    if tuple(content["obs_mean"].shape) != rms.mean.shape:
-        raise CheckpointError(f"observation statistics have shape {tuple(content['obs_mean'].shape)}, not {rms.mean.shape}")
-    rms.mean, rms.var, rms.count = content["obs_mean"].numpy(), content["obs_var"].numpy(), content["obs_count"]
-    env.ret_rms.mean, env.ret_rms.var = np.array(content["ret_mean"]), np.array(content["ret_var"])
-    env.ret_rms.count = content["ret_count"]
+    _restore_moments(env.ret_rms, content["return"], "return")
+    if env.norm_obs:
+        if not isinstance(env.obs_rms, RunningMeanStd) or "observation" not in content:
+            raise CheckpointError("the checkpoint has no observation statistics, the configuration asks for them")
+        _restore_moments(env.obs_rms, content["observation"], "observation")
     returns = content["returns"].numpy()
     if returns.shape == env.returns.shape:
         env.returns = returns.copy()
+
+
+def _moments(rms: RunningMeanStd) -> dict[str, Any]:
+    return {"mean": th.tensor(rms.mean), "var": th.tensor(rms.var), "count": float(rms.count)}
+
+
+def _restore_moments(rms: RunningMeanStd, content: dict[str, Any], name: str) -> None:
+    if tuple(content["mean"].shape) != np.shape(rms.mean):
+        raise CheckpointError(f"{name} statistics have shape {tuple(content['mean'].shape)}, not {np.shape(rms.mean)}")
+    rms.mean, rms.var, rms.count = content["mean"].numpy(), content["var"].numpy(), content["count"]

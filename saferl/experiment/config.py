@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -47,6 +48,15 @@ class EnvConfig(_Section):
     normalize_observation: bool = True
     normalize_reward: bool = True
 
+    @field_validator("kwargs")
+    @classmethod
+    def _only_the_tasks(cls, value: dict[str, Any]) -> dict[str, Any]:
+        reserved = {"env_id", "task_id", "threads", "dump_dir", *cls.model_fields}
+        for key in value:
+            if key in reserved:
+                raise ValueError(f"{key!r} is not a keyword argument of the task; it has a place of its own in env")
+        return value
+
     @field_validator("id")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -75,9 +85,9 @@ class EvalConfig(_Section):
 class VideoConfig(_Section):
     """Rollout video at the end of training: seconds of it, and its size in pixels."""
 
-    seconds: float = Field(default=6.0, ge=0)
-    width: PositiveInt = 320
-    height: PositiveInt = 240
+    seconds: float = Field(default=6.0, ge=0, le=3600)
+    width: int = Field(default=320, ge=120, le=4096)
+    height: int = Field(default=240, ge=40, le=4096)
 
 
 class TrainConfig(_Section):
@@ -93,10 +103,10 @@ class TrainConfig(_Section):
     env: EnvConfig
     method: SerializeAsAny[MethodSettings]
     total_timesteps: PositiveInt = 1_000_000
-    seed: NonNegativeInt = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
     device: str = "auto"
-    threads: NonNegativeInt = 0
-    torch_threads: NonNegativeInt = 0
+    threads: int = Field(default=0, ge=0, le=1024)
+    torch_threads: int = Field(default=0, ge=0, le=1024)
     checkpoint_seconds: PositiveFloat = 30.0
     evaluation: EvalConfig = EvalConfig()
     video: VideoConfig = VideoConfig()
@@ -105,14 +115,23 @@ class TrainConfig(_Section):
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return settings_class(value.get("name"), "method.name").model_validate(value)
+            if "name" not in value:
+                raise ConfigError("key 'method.name' is missing")
+            return settings_class(value["name"], "method.name").model_validate(value)
         return value
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that reads 1e6 as a number, as everybody means it; YAML 1.1 reads it as text."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def builtin_configs() -> dict[str, str]:
     """Return the configurations that come with the package: name to YAML text."""
     root = Path(str(resources.files("saferl.configs")))
-    return {p.relative_to(root).with_suffix("").as_posix(): p.read_text() for p in sorted(root.rglob("*.yaml"))}
+    return {p.relative_to(root).with_suffix("").as_posix(): p.read_text(encoding="utf-8") for p in sorted(root.rglob("*.yaml"))}
 
 
 def read_config(name: str) -> tuple[dict[str, Any], str]:
@@ -126,14 +145,14 @@ def read_config(name: str) -> tuple[dict[str, Any], str]:
         text, source = known[name], f"configuration {name!r}"
     elif Path(name).is_file():
         try:
-            text, source = Path(name).read_text(), name
+            text, source = Path(name).read_text(encoding="utf-8"), name
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {name}: {error}") from error
     else:
         raise ConfigError(choose("configuration (neither a file nor a built-in name)", name, known))
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: expected a mapping at the top, got {type(data).__name__}")
@@ -157,26 +176,17 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
             if text == "" or text.startswith("--"):
                 raise ConfigError(f"option --{key} needs a value")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = yaml.load(text, _Loader)
+        except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"option --{key}: cannot read {text!r}") from error
         *path, last = key.replace("-", "_").split(".")
         place = out
         for part in path:
             place = place.setdefault(part, {})
-        place[last] = _number(value)
+            if not isinstance(place, dict):
+                raise ConfigError(f"option --{key}: --{part} was given a value of its own; say --{part}.name in its place")
+        place[last] = value
     return out
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e6 as text; a user who types it means a number."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return int(number) if number.is_integer() and "e" in value.lower() else number
-    return value
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +208,8 @@ def build_config(data: Mapping[str, Any], source: str) -> TrainConfig:
         return TrainConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(explain(error, data, source)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -8,11 +8,14 @@ from pathlib import Path
 import torch as th
 
 from saferl.evaluation.report import POLICIES, Report, to_markdown
-from saferl.evaluation.rollout import play
-from saferl.evaluation.statistics import feasible, summarize
-from saferl.experiment.build import load_model, make_engine, predictor, set_threads
+from saferl.evaluation.rollout import join, play
+from saferl.evaluation.statistics import summarize
+from saferl.experiment.build import discount, load_model, make_engine, predictor, set_threads
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
 from saferl.experiment.run_folder import RunFolder, provenance
+
+AT_ONCE = 256
+"""Episodes played side by side."""
 
 
 def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str = "best") -> Report:
@@ -20,12 +23,13 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
 
     Args:
         run_dir: The run folder.
-        episodes: Episodes per policy, played at once.
+        episodes: Episodes per policy.
         seed: Seed of the evaluation, apart from all training seeds.
         which: ``best`` (best feasible during training) or ``last`` checkpoint.
 
     Returns:
-        The report as JSON data. The top level repeats the deterministic policy's return and constraints.
+        The report as JSON data. The top level repeats the deterministic policy's return and whether it is feasible;
+        ``constraints`` there are the specifications.
 
     Raises:
         CheckpointError: The folder or checkpoint is missing, truncated, or does not fit.
@@ -35,7 +39,7 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
     checkpoint = folder.checkpoint(which)
     set_threads(config)
     model = load_model(config, checkpoint)
-    engine = make_engine(config, episodes)
+    constraints = make_engine(config, 1).constraints
     report: Report = {
         "env_id": config.env.id,
         "method": config.method.name,
@@ -45,16 +49,18 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
         "seed": seed,
         "training_seed": config.seed,
         "tolerance": config.evaluation.violation_tolerance,
-        "constraints": engine.constraints.to_specs(),
+        "constraints": constraints.to_specs(),
     }
     for policy in POLICIES:
         th.manual_seed(seed)
-        found = play(engine, predictor(model, policy == "deterministic"), 2 * EVAL_SEED_OFFSET + seed)
-        summary = summarize(found, engine.constraints)
-        summary["feasible"] = feasible(summary, engine.constraints, config.evaluation.violation_tolerance)
-        report[policy] = summary
+        predict = predictor(model, policy == "deterministic")
+        played = []
+        for first in range(0, episodes, AT_ONCE):
+            engine = make_engine(config, min(AT_ONCE, episodes - first))
+            played.append(play(engine, predict, 2 * EVAL_SEED_OFFSET + seed + first, discount(config)))
+        report[policy] = summarize(join(played), constraints, config.evaluation.violation_tolerance)
     report |= {key: report["deterministic"][key] for key in ("return_mean", "return_interval", "feasible")}
     report |= {key: value for key, value in provenance().items() if key in ("versions", "commit", "machine")}
-    folder.report.write_text(json.dumps(report, indent=2) + "\n")
-    folder.report.with_suffix(".md").write_text(to_markdown(report))
+    folder.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    folder.report.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
     return report

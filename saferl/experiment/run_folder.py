@@ -46,8 +46,8 @@ class RunFolder:
             raise ConfigError(f"{folder.path} exists and is not empty; choose another --run-dir or remove it")
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            folder.config_file.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-            (folder.path / "meta.json").write_text(json.dumps(provenance(), indent=2) + "\n")
+            folder.config_file.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+            (folder.path / "meta.json").write_text(json.dumps(provenance(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write to {folder.path}: {error.strerror or error}") from error
         return folder
@@ -77,7 +77,7 @@ class RunFolder:
     def config(self) -> TrainConfig:
         """Return the resolved configuration the run was made with."""
         try:
-            data = yaml.safe_load(self.config_file.read_text())
+            data = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.config_file}: not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):

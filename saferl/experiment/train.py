@@ -14,6 +14,7 @@ from saferl.experiment.config import TrainConfig
 from saferl.experiment.run_folder import RunFolder
 from saferl.experiment.visualize import add_clip_to_tensorboard, render_rollout
 from saferl.tracking.tensorboard import make_logger
+from saferl_envs.errors import ConfigError, Interrupted
 
 
 def train(config: TrainConfig, run_dir: str | Path, console: Console | None = None) -> RunFolder:
@@ -27,18 +28,33 @@ def train(config: TrainConfig, run_dir: str | Path, console: Console | None = No
         console: Where progress is shown; None shows nothing.
 
     Raises:
-        ConfigError: The folder is in use, or two settings do not go together.
+        ConfigError: The folder is in use, two settings do not go together, or training broke down.
+        Interrupted: Control-C; the checkpoint has been written.
         SaferlError: The environment or its constraints are invalid.
     """
     set_threads(config)
     model = make_model(config, make_vec_env(config, Path(run_dir) / "diverged"))
     folder = RunFolder.create(run_dir, config)
     model.set_logger(make_logger(folder.path))
-    callbacks = CallbackList([Checkpoints(folder.last, config.checkpoint_seconds), ConstrainedEvaluation(config, folder)])
-    if console is not None:
-        callbacks.callbacks.insert(0, ProgressBar(config.total_timesteps, console))
+    checkpoints = Checkpoints(folder.last, config.checkpoint_seconds)
+    bar = ProgressBar(config.total_timesteps, console) if console is not None else None
+    callbacks = [checkpoints, ConstrainedEvaluation(config, folder), *([bar] if bar else [])]
     began = time.monotonic()
-    model.learn(config.total_timesteps, callback=callbacks, log_interval=1)
+    try:
+        model.learn(config.total_timesteps, callback=CallbackList(callbacks), log_interval=1)
+    except KeyboardInterrupt:
+        checkpoints.write()
+        raise Interrupted(f"interrupted after {model.num_timesteps:,} steps; the policy so far is in {folder.last}") from None
+    except ValueError as error:
+        if "invalid values" not in str(error):
+            raise
+        raise ConfigError(
+            f"training broke down after {model.num_timesteps:,} steps: the network's numbers are not finite; "
+            f"try a lower method.learning_rate (the last checkpoint is in {folder.path})"
+        ) from error
+    finally:
+        if bar is not None:
+            bar.stop()
     seconds = time.monotonic() - began
     if console is not None:
         rate = model.num_timesteps / seconds

@@ -45,7 +45,6 @@ def render_rollout(
     stride = max(1, round(1.0 / (MAX_FPS * timestep)))
     limits = np.array([c.limit for c in engine.constraints])
     upward = np.array([c.bounds_from_above for c in engine.constraints])
-    starts = [s.start for s in engine.constraints.slices]
     renderer = EnvRenderer(engine.simulation, engine.task.camera, video.width, video.height)
     history = np.full((steps, len(limits)), np.nan)
     pictures: list[tuple[int, np.ndarray[Any, Any]]] = []
@@ -53,7 +52,7 @@ def render_rollout(
     for t in range(steps):
         step = engine.step(np.clip(predict(observation), engine.action_low, engine.action_high))
         observation = step.observation
-        worst = np.maximum.reduceat(step.values[0], starts)
+        worst = engine.constraints.worst(step.values)[0]
         history[t] = np.where(upward, limits + worst, limits - worst)
         if t % stride == 0:
             pictures.append((t, renderer.render("rgb_array")))

@@ -35,7 +35,7 @@ def write_layout(logger: Logger, constraints: Sequence[Spec]) -> None:
 
     The bounded number is the episode's cost where the constraint has a cost limit, else the worst value of g against zero.
     """
-    charts: dict[str, Any] = {"return": ["Multiline", ["rollout/ep_rew_mean", "eval/return_mean"]]}
+    charts: dict[str, Any] = {"return": ["Multiline", ["rollout/ep_rew_mean", "eval/mean_reward"]]}
     for spec in constraints:
         tag = f"constraint/{spec['name']}"
         if spec.get("cost_limit") is not None:
@@ -44,7 +44,7 @@ def write_layout(logger: Logger, constraints: Sequence[Spec]) -> None:
             "Multiline", [f"{tag}/value_max", f"{tag}/bound"],
         ]  # fmt: skip
         charts[f"{spec['name']}: violation rate"] = [
-            "Multiline", [f"{tag}/violation_rate", f"eval/{spec['name']}/violation_rate"],
+            "Multiline", [f"{tag}/violation_rate", f"eval/{tag}/violation_rate"],
         ]  # fmt: skip
     writer_of(logger).add_custom_scalars({"constraints": charts})
 
@@ -60,8 +60,8 @@ def log_bounds(logger: Logger, constraints: Sequence[Spec]) -> None:
 def log_hparams(logger: Logger, config: Mapping[str, Any], constraints: Sequence[Spec]) -> None:
     """Record the configuration for the HParams tab, with the metrics by which runs are compared."""
     flat = {key: value for key, value in _flatten(config).items() if isinstance(value, (bool, int, float, str))}
-    metrics = {"rollout/ep_rew_mean": 0.0, "eval/return_mean": 0.0, "rollout/violation_rate": 0.0}
-    metrics |= {f"eval/{spec['name']}/violation_rate": 0.0 for spec in constraints}
+    metrics = {"rollout/ep_rew_mean": 0.0, "eval/mean_reward": 0.0, "rollout/violation_rate": 0.0}
+    metrics |= {f"eval/constraint/{spec['name']}/violation_rate": 0.0 for spec in constraints}
     logger.record("hparams", HParam(flat, metrics), exclude=("stdout", "log", "json", "csv"))
 
 

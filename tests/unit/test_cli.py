@@ -51,7 +51,7 @@ def test_evaluate_writes_the_report(run, capsys):
     for policy in ("deterministic", "stochastic"):
         for name in ("joint_speed", "action_rate"):
             found = report[policy]["constraints"][name]
-            assert set(found) == {"violation_rate", "cost_mean", "cost_interval", "worst_margin", "over_limit_rate"}
+            assert set(found) == {"violation_rate", "cost_mean", "cost_interval", "worst_margin", "over_limit_rate", "excess"}
             assert 0 <= found["violation_rate"] <= 1
             assert found["cost_interval"][0] <= found["cost_mean"] <= found["cost_interval"][1]
     text = (run / "report.md").read_text()
@@ -74,7 +74,8 @@ def test_list_json_is_one_object(capsys):
     assert {"saferl/HalfCheetahLimits-v0", "saferl/AntVelocityHard-v0", "saferl/CartPoleBalance-v0"} <= ids
     speed = next(e for e in found["environments"] if e["id"] == "saferl/HalfCheetahVelocity-v0")["constraints"][0]
     assert speed == {
-        "name": "speed", "unit": "m/s", "limit": 3.2096, "kind": "soft", "cost_limit": 25.0, "components": ["speed"],
+        "name": "speed", "unit": "m/s", "limit": 3.2096, "kind": "soft", "sense": "<=", "cost_limit": 25.0,
+        "components": ["speed"],
     }  # fmt: skip
     assert {m["name"] for m in found["methods"]} >= {"ppo", "cat"}
     assert "cat/halfcheetah_limits" in found["configs"]
@@ -109,6 +110,21 @@ def test_a_used_run_folder_is_refused_and_untouched(run, capsys):
         (["--env", "3"], ["env"]),
         (["--method.net-arch", "wide"], ["method.net_arch", "wide"]),
         (["--method.batch-size", "0"], ["method.batch_size"]),
+        (["--method", "cat", "--method.p-max", "0.3"], ["--method", "name"]),
+        (["--method.name", "[a]"], ["method", "valid: cat"]),
+        (["--method.min-p", "0.9"], ["min_p", "0.9"]),
+        (["--method.n-steps", "100000000000"], ["cat"]),
+        (["--env.kwargs", "{num_envs: 3}"], ["num_envs"]),
+        (["--env.kwargs", "{limits: 3}"], ["limits"]),
+        (["--env.constraints", "[{family: signal_limit, name: v, limit: 1, signal: [x]}]"], ["'v'", "signal"]),
+        (["--env.constraints", "[{family: axis_speed, name: v, limit: 1, signal: joint_position}]"], ["'v'", "velocity"]),
+        (["--env.constraints", "[{family: joint_velocity, name: v, limit: 1, unit: 3}]"], ["'v'", "unit"]),
+        (["--device", "meta"], ["meta", "valid: auto"]),
+        (["--device", "cpuu"], ["cpuu"]),
+        (["--torch-threads", "999999999999"], ["torch_threads"]),
+        (["--video.width", "50"], ["video.width"]),
+        (["--seed", "-1"], ["seed"]),
+        (["--env.num-envs", "1.5"], ["env.num_envs"]),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_makes_no_folder(tmp_path, capsys, options, words):
@@ -144,6 +160,58 @@ def test_unknown_configuration_folder_and_command(tmp_path, capsys):
     assert "trian" in fails(capsys, "trian")
     assert "--wide" in fails(capsys, "evaluate", tmp_path, "--wide")
     assert "at least 1" in fails(capsys, "evaluate", tmp_path, "--episodes", "0")
+    for seconds in ("-1", "nan", "inf", "x"):
+        assert "--seconds" in fails(capsys, "visualize", tmp_path, "--seconds", seconds)
+    for seed in ("-1", str(2**64), "x"):
+        assert "--seed" in fails(capsys, "evaluate", tmp_path, "--seed", seed)
+    fails(capsys, "train", "cat/halfcheetah_limits", "--run-dir", "x" * 300, *TINY)
+
+
+def test_options_may_stand_before_the_configuration(tmp_path, capsys):
+    line = fails(
+        capsys, "train", "--seed", "3", "--quiet", "--method.p-mx=1", "cat/halfcheetah_limits", "--run-dir", tmp_path / "r"
+    )
+    assert "p_mx" in line
+
+
+def test_numbers_with_an_exponent_are_numbers_in_files_too(tmp_path):
+    from saferl.experiment.config import load_config
+
+    path = tmp_path / "mine.yaml"
+    path.write_text("total_timesteps: 1e5\nenv: {id: saferl/HalfCheetahLimits-v0}\nmethod: {name: cat, learning_rate: 1e-3}\n")
+    config = load_config(str(path), ["--total-timesteps", "2e5"])
+    assert config.total_timesteps == 200_000
+    assert config.method.learning_rate == 0.001
+
+
+@pytest.mark.parametrize("observation", ["true", "false"])
+@pytest.mark.parametrize("reward", ["true", "false"])
+def test_every_choice_of_normalisation_trains_and_evaluates(tmp_path, observation, reward):
+    options = ["--env.normalize-observation", observation, "--env.normalize-reward", reward]
+    assert main(["train", "cat/halfcheetah_limits", "--run-dir", str(tmp_path / "r"), *TINY, *options]) == 0
+    assert main(["evaluate", str(tmp_path / "r"), "--episodes", "1"]) == 0
+
+
+def test_an_interrupted_training_keeps_its_policy_and_says_where(tmp_path, capsys, monkeypatch):
+    from saferl.experiment import callbacks
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.ConstrainedEvaluation, "evaluate", interrupt)
+    folder = tmp_path / "r"
+    assert main(["train", "cat/halfcheetah_limits", "--run-dir", str(folder), *TINY]) == 130
+    err = capsys.readouterr().err
+    assert "interrupted after 256 steps" in err
+    assert str(folder / "last.pt") in err
+    assert read_checkpoint(folder / "last.pt")["plain"]["num_timesteps"] == 256
+
+
+def test_a_network_that_broke_down_is_said_so(tmp_path, capsys):
+    line = fails(
+        capsys, "train", "ppo/halfcheetah_limits", "--run-dir", tmp_path / "r", *TINY, "--method.learning-rate", "1e30"
+    )
+    assert "not finite" in line
 
 
 @pytest.fixture
@@ -174,6 +242,34 @@ def test_a_checkpoint_of_another_shape_is_named(copy_of_run, capsys):
     assert "does not fit" in fails(capsys, "evaluate", copy_of_run.path, "--episodes", "1")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s.update(states={}),
+        lambda s: s["plain"].update(policy=3),
+        lambda s: s["plain"].clear(),
+        lambda s: s["plain"].update(num_timesteps="many"),
+        lambda s: s.update(constraints=[]),
+        lambda s: s.update(normalization=None),
+        lambda s: s.update(algorithm="PPO"),
+        lambda s: s.pop("states"),
+    ],
+)
+def test_a_checkpoint_with_other_content_is_refused(copy_of_run, capsys, damage):
+    state = read_checkpoint(copy_of_run.last)
+    damage(state)
+    torch.save(state, copy_of_run.last)
+    assert str(copy_of_run.last) in fails(capsys, "evaluate", copy_of_run.path, "--episodes", "1")
+
+
+def test_a_policy_of_nan_is_refused(copy_of_run, capsys):
+    state = read_checkpoint(copy_of_run.last)
+    for tensor in state["states"]["policy"].values():
+        tensor.fill_(float("nan"))
+    torch.save(state, copy_of_run.last)
+    assert "not finite" in fails(capsys, "evaluate", copy_of_run.path, "--episodes", "1")
+
+
 class Trap:
     """Pickles to a call that would leave a mark."""
 
@@ -201,6 +297,6 @@ def test_a_checkpoint_keeps_every_bit(run):
         assert torch.equal(tensor, model.policy.state_dict()[name])
     assert torch.equal(state["states"]["termination"]["normaliser"], model.termination.state_dict()["normaliser"])
     normalizer = model.get_vec_normalize_env()
-    assert (normalizer.obs_rms.mean == state["normalization"]["obs_mean"].numpy()).all()
+    assert (normalizer.obs_rms.mean == state["normalization"]["observation"]["mean"].numpy()).all()
     with pytest.raises(CheckpointError, match=r"nothing\.pt does not exist"):
         read_checkpoint(run / "nothing.pt")

@@ -22,7 +22,13 @@ def test_scalars_per_constraint(events):
     tags = set(events.Tags()["scalars"])
     expected = {"value_max", "violation_rate", "cost", "termination_probability", "bound", "cost_limit"}
     assert {f"constraint/speed/{name}" for name in expected} <= tags
-    assert {"rollout/ep_cost_mean", "rollout/ep_rew_mean", "eval/return_mean", "eval/speed/violation_rate"} <= tags
+    assert {
+        "rollout/ep_cost_mean",
+        "rollout/ep_rew_mean",
+        "eval/mean_reward",
+        "eval/constraint/speed/violation_rate",
+        "eval/ep_cost_mean",
+    } <= tags
     assert events.Scalars("constraint/speed/cost_limit")[-1].value == 25.0
 
 
@@ -37,7 +43,7 @@ def test_layout_draws_only_tags_that_exist(events):
 
 def test_hparams_and_their_metrics(events):
     assert "_hparams_/session_start_info" in events.summary_metadata
-    metrics = {"rollout/ep_rew_mean", "eval/return_mean"}
+    metrics = {"rollout/ep_rew_mean", "eval/mean_reward"}
     assert metrics <= set(events.Tags()["scalars"])
 
 

@@ -25,6 +25,7 @@ Sense = Literal["<=", ">=", "=="]
 Spec = dict[str, Any]
 
 _FAMILIES: dict[str, type[Constraint]] = {}
+_PLAIN_TYPES: dict[str, type] = {"str": str, "bool": bool}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,12 @@ class Constraint(ABC):
             _FAMILIES[cls.family] = cls
 
     def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            kind = _PLAIN_TYPES.get(str(f.type))
+            if kind is not None and not isinstance(getattr(self, f.name), kind):
+                raise ConstraintError(
+                    f"constraint {self.name!r}: {f.name} must be {kind.__name__}, got {getattr(self, f.name)!r}"
+                )
         if not isinstance(self.name, str) or not self.name.replace("_", "").replace("/", "").isalnum():
             raise ConstraintError(f"constraint name {self.name!r}: use letters, digits and underscores")
         self._require_number("limit", self.limit)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saferl_envs.constraints.base import Constraint, CostShape, Spec, from_spec
-from saferl_envs.errors import ConstraintError, choose
+from saferl_envs.errors import ConstraintError
 from saferl_envs.signals import BoolArray, FloatArray, SignalInfo, Signals
 
 
@@ -74,9 +74,16 @@ class ConstraintSet(Sequence[Constraint]):
             values[:, columns] = constraint.value(signals)
         return self.judge(values)
 
+    def worst(self, values: FloatArray) -> FloatArray:
+        """Return each constraint's worst component, (N, C), of stacked values (N, K_total)."""
+        if self.num_components == len(self):
+            return values
+        worst: FloatArray = np.maximum.reduceat(values, self._starts, axis=1)
+        return worst
+
     def judge(self, values: FloatArray) -> Evaluation:
         """Return the evaluation that belongs to stacked values (N, K_total)."""
-        worst = values if self.num_components == len(self) else np.maximum.reduceat(values, self._starts, axis=1)
+        worst = self.worst(values)
         # not `worst > 0`: what cannot be compared (NaN) is not satisfied
         violated = ~(worst <= 0)
         costs: FloatArray = violated.astype(np.float64)
@@ -84,12 +91,6 @@ class ConstraintSet(Sequence[Constraint]):
             if shape != "indicator":
                 costs[:, members] = _cost(shape, worst[:, members])
         return Evaluation(values, costs, violated)
-
-    def index(self, name: Any, *_: Any) -> int:
-        """Return the position of the constraint called `name`."""
-        if name not in self.names:
-            raise ConstraintError(choose("constraint", name, self.names))
-        return self.names.index(name)
 
     def to_specs(self) -> list[Spec]:
         """Return the JSON form of every constraint, components filled in."""

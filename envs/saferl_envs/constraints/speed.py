@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
 from saferl_envs.constraints.base import Constraint, as_column
-from saferl_envs.errors import ConstraintError, choose
-from saferl_envs.signals import FloatArray, Signals
+from saferl_envs.errors import ConstraintError, SignalError, choose
+from saferl_envs.signals import FloatArray, SignalInfo, Signals
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 
@@ -29,6 +30,17 @@ class _Speed(Constraint):
     def requires(self) -> frozenset[str]:
         """The velocity signal."""
         return frozenset({self.signal})
+
+    def bind(self, offers: Mapping[str, SignalInfo]) -> Self:
+        """Return this constraint resolved against a source.
+
+        Raises:
+            SignalError: The signal is not on offer, or is not a velocity with three columns.
+        """
+        bound = super().bind(offers)
+        if len(offers[self.signal].components) != len(_AXES):
+            raise SignalError(f"constraint {self.name!r}: {self.signal!r} is not a velocity with columns x, y, z")
+        return bound
 
 
 @dataclass(frozen=True, kw_only=True)
