@@ -60,7 +60,7 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
                 _interval(found["cost_mean"], found["cost_interval"]),
                 "-" if spec.get("cost_limit") is None else f"{spec.get('sense', '<=')} {spec['cost_limit']:g}",
                 "-" if over is None else _percent(over),
-                f"{found['worst_margin']:.3g}{suffix}",
+                f"{found['worst_margin'] + 0.0:.3g}{suffix}",
             )
         )
     return rows

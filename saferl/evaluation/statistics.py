@@ -41,7 +41,7 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
             "violation_rate": rate,
             "cost_mean": float(costs.mean()),
             "cost_interval": bootstrap_interval(costs),
-            "worst_margin": float(-episodes.worst[:, c].max()),
+            "worst_margin": float(0.0 - episodes.worst[:, c].max()),
             "over_limit_rate": float((_misses(constraint, costs) > 0).mean()) if limited else None,
             "excess": float(_misses(constraint, costs.mean())) if limited else (rate - tolerance) / max(tolerance, 1e-3),
         }
