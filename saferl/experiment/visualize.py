@@ -20,6 +20,7 @@ from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import SaferlError
 
 CLIP_TAG = "rollout/video"
+CLIP_WIDTH = 640  # pixels, so that the numbers beside the traces can be read
 MAX_FPS = 30.0
 
 
@@ -72,7 +73,7 @@ def add_clip_to_tensorboard(logger: Logger, folder: Path, rollout: RenderedRollo
     Raises:
         SaferlError: The clip is not in the file.
     """
-    gif_summary(writer_of(logger), CLIP_TAG, rollout.frames, step, rollout.fps)
+    gif_summary(writer_of(logger), CLIP_TAG, rollout.frames, step, rollout.fps, max_width=CLIP_WIDTH)
     found = clip_in_event_file(folder, CLIP_TAG)
     if not found:
         raise SaferlError(f"the clip {CLIP_TAG!r} did not reach the event file in {folder}")

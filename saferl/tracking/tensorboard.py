@@ -59,7 +59,9 @@ def log_bounds(logger: Logger, constraints: Sequence[Spec]) -> None:
 
 def log_hparams(logger: Logger, config: Mapping[str, Any], constraints: Sequence[Spec]) -> None:
     """Record the configuration for the HParams tab, with the metrics by which runs are compared."""
-    flat = {key: value for key, value in _flatten(config).items() if isinstance(value, (bool, int, float, str))}
+    # what one compares runs by comes first; how often to evaluate or where to compute is no hyper-parameter
+    parts = {"seed": config["seed"], "method": config["method"], "env": config["env"], "steps": config["total_timesteps"]}
+    flat = {key: value for key, value in _flatten(parts).items() if isinstance(value, (bool, int, float, str))}
     metrics = {"rollout/ep_rew_mean": 0.0, "eval/mean_reward": 0.0, "rollout/violation_rate": 0.0}
     metrics |= {f"eval/constraint/{spec['name']}/violation_rate": 0.0 for spec in constraints}
     logger.record("hparams", HParam(flat, metrics), exclude=("stdout", "log", "json", "csv"))
