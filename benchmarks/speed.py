@@ -1,7 +1,7 @@
 """Simulation speed through the Gymnasium vector face, as ratios measured in one run on one machine.
 
-Every way is timed in turn, round after round, so that a change of the machine's speed hits all of them; the median over
-rounds is reported. ``envpool`` is compared where it is installed (it is not a dependency; ``--envpool PYTHON`` names an
+The ways take turns in slices of a quarter of a second, so that a change of the machine's speed hits all of them; the median
+over rounds is reported. ``envpool`` is compared where it is installed (it is not a dependency; ``--envpool PYTHON`` names an
 interpreter that has it).
 """
 
@@ -14,6 +14,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,14 +35,17 @@ COPIES = (64, 256)
 SCALING = (128, 1024)
 ENVPOOL = os.environ.get("SAFERL_ENVPOOL_PYTHON", "")
 
-Step = Callable[[], int]
-"""Advance once; return how many control steps that was."""
+
+@dataclass(frozen=True)
+class Way:
+    """One way to simulate: `step` advances once and returns how many control steps that was; `begin` precedes a slice."""
+
+    step: Callable[[], int]
+    begin: Callable[[], None] = lambda: None
 
 
-def vector_step(env_id: str, copies: int) -> Step:
+def our_way(env: Any, copies: int) -> Way:
     """Our vector environment with random actions, two threads, resets included."""
-    env = gymnasium.make_vec(env_id, num_envs=copies, threads=2, autoreset_mode=AutoresetMode.SAME_STEP)
-    env.reset(seed=0)
     actions = _actions(copies, env.single_action_space.shape[0])
     turn = iter(range(10**9))
 
@@ -49,35 +53,33 @@ def vector_step(env_id: str, copies: int) -> Step:
         env.step(actions[next(turn) % len(actions)])
         return copies
 
-    return step
+    return Way(step)
 
 
-def bare_step(env_id: str, copies: int) -> Step:
-    """The bare `mujoco.batch` loop on the same model and states: write controls, step, nothing else.
+def bare_way(env: Any, copies: int) -> Way:
+    """The bare `mujoco.batch` loop: write controls, step, nothing else.
 
-    Terminal states are reset by the environment that owns the batch, here never; a fallen ant costs no less to simulate.
+    Every slice starts from the states in which our environment is at that moment: a lying robot costs more to simulate than
+    a standing one, and the two ways must simulate the same.
     """
-    env: Any = gymnasium.make_vec(env_id, num_envs=copies, threads=2).unwrapped
-    simulation = env.engine.simulation
+    simulation = env.unwrapped.engine.simulation
     batch = mujoco.batch.Batch(simulation.model, copies, 2)
-    np.copyto(batch.state, simulation.batch.state)
-    start = batch.state.copy()
     control, substeps = batch.bind("ctrl"), simulation.substeps
     actions = _actions(copies, env.single_action_space.shape[0])
     turn = iter(range(10**9))
 
+    def begin() -> None:
+        np.copyto(batch.state, simulation.batch.state)
+
     def step() -> int:
-        t = next(turn)
-        if t % 100 == 0:
-            np.copyto(batch.state, start)
-        control[:] = actions[t % len(actions)]
+        control[:] = actions[next(turn) % len(actions)]
         batch.step(nstep=substeps)
         return copies
 
-    return step
+    return Way(step, begin)
 
 
-def sb3_step(env_id: str, workers: int, subprocesses: bool) -> Step:
+def sb3_way(env_id: str, workers: int, subprocesses: bool) -> Way:
     """Gymnasium's own environment in SB3's DummyVecEnv or SubprocVecEnv."""
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
@@ -91,33 +93,40 @@ def sb3_step(env_id: str, workers: int, subprocesses: bool) -> Step:
         env.step(actions[next(turn) % len(actions)])
         return workers
 
-    return step
+    return Way(step)
 
 
 def _actions(copies: int, width: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).uniform(-1, 1, (64, copies, width)).astype(np.float32)
 
 
-def rate(step: Step, seconds: float) -> float:
-    """Return control steps per second over about `seconds`."""
-    total, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds:
-        total += step()
-    return total / elapsed
-
-
-def ways(body: str) -> dict[str, Step]:
+def ways(body: str) -> dict[str, Way]:
     """Return everything that is timed for one body."""
     ours, theirs = BODIES[body]
-    found: dict[str, Step] = {}
+    found: dict[str, Way] = {}
     for copies in sorted({*COPIES, *SCALING}):
-        found[f"saferl {copies}"] = vector_step(ours, copies)
-    for copies in COPIES:
-        found[f"bare {copies}"] = bare_step(ours, copies)
-    found["dummy 16"] = sb3_step(theirs, 16, subprocesses=False)
+        env = gymnasium.make_vec(ours, num_envs=copies, threads=2, autoreset_mode=AutoresetMode.SAME_STEP)
+        env.reset(seed=0)
+        found[f"saferl {copies}"] = our_way(env, copies)
+        if copies in COPIES:
+            found[f"bare {copies}"] = bare_way(env, copies)
+    found["dummy 16"] = sb3_way(theirs, 16, subprocesses=False)
     for workers in WORKERS:
-        found[f"subproc {workers}"] = sb3_step(theirs, workers, subprocesses=True)
+        found[f"subproc {workers}"] = sb3_way(theirs, workers, subprocesses=True)
     return found
+
+
+def rates(timed: dict[str, Way], slices: int, seconds: float) -> dict[str, float]:
+    """Return control steps per second of every way; the ways take turns in short slices, so that drift hits all alike."""
+    steps, spent = dict.fromkeys(timed, 0), dict.fromkeys(timed, 0.0)
+    for _ in range(slices):
+        for name, way in timed.items():
+            way.begin()
+            began = time.perf_counter()
+            while (elapsed := time.perf_counter() - began) < seconds:
+                steps[name] += way.step()
+            spent[name] += elapsed
+    return {name: steps[name] / spent[name] for name in timed}
 
 
 ENVPOOL_SCRIPT = """
@@ -145,18 +154,20 @@ def envpool_rate(body: str, seconds: float) -> float | None:
 def run(quick: bool) -> None:
     """Time everything in turn, round after round."""
     warnings.filterwarnings("ignore")
-    rounds, seconds, raw = (2, 0.5, f"quick_{RAW}") if quick else (7, 1.5, RAW)
-    done = len({(row["body"], row["round"]) for row in read_rows(TOPIC, raw)}) // len(BODIES)
+    rounds, slices, raw = (2, 2, f"quick_{RAW}") if quick else (7, 6, RAW)
     for body in BODIES:
+        done = {row["round"] for row in read_rows(TOPIC, raw) if row["body"] == body}
+        if len(done) >= rounds:
+            continue
         timed = ways(body)
-        for step in timed.values():
-            rate(step, 0.3)
-        for r in range(done, rounds):
-            for name, step in timed.items():
-                append_row(TOPIC, raw, {"body": body, "round": r, "way": name, "steps_per_s": round(rate(step, seconds), 1)})
-            pooled = envpool_rate(body, seconds)
+        rates(timed, 1, 0.3)
+        for r in range(len(done), rounds):
+            found = rates(timed, slices, 0.25)
+            pooled = envpool_rate(body, slices * 0.25)
             if pooled is not None:
-                append_row(TOPIC, raw, {"body": body, "round": r, "way": "envpool 64", "steps_per_s": round(pooled, 1)})
+                found["envpool 64"] = pooled
+            for name, value in found.items():
+                append_row(TOPIC, raw, {"body": body, "round": r, "way": name, "steps_per_s": round(value, 1)})
             print(f"{body}: round {r + 1} of {rounds}", flush=True)
 
 
