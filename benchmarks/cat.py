@@ -161,12 +161,15 @@ def claims() -> list[Claim]:
     violations = "any violation, worst seed, stochastic: " + ", ".join(
         f"{arm} {100 * max(column(arm, f'any_violation_{sto}')):.2f} %" for arm in ARMS
     )
+    adherence, early = "CaT: steps with any violation, worst seed", "CaT: median speed over early termination's"
     found = [
-        claim("cat-adherence-deterministic", "steps with any violation, worst seed", "<= 2", worst[det], "%", det),
-        claim("cat-adherence-stochastic", "steps with any violation, worst seed", "<= 5", worst[sto], "%", sto, violations),
+        claim("cat-adherence-deterministic", adherence, "<= 2", worst[det], "%", det),
+        claim(
+            "cat-adherence-stochastic", "CaT: steps with any violation, worst seed", "<= 5", worst[sto], "%", sto, violations
+        ),
         claim("ppo-violates", "unconstrained PPO: steps with any violation, least of 5 seeds", ">= 80", least, "%", det),
-        claim("cat-over-early-termination", "median speed over early termination's", ">= 2", against_early, "1", det, speeds),
-        claim("cat-curriculum", "median speed over the better fixed p_max's", ">= 1", against_fixed, "1", det, speeds),
+        claim("cat-over-early-termination", early, ">= 2", against_early, "1", det, speeds),
+        claim("cat-curriculum", "CaT: median speed over the better fixed p_max's", ">= 1", against_fixed, "1", det, speeds),
     ]
     overhead = read_rows(TOPIC, OVERHEAD)
     if overhead:

@@ -41,7 +41,7 @@ def table(rows: list[dict[str, Any]], full: bool) -> list[str]:
             row["claim"],
             row["target"] + unit,
             f"{row['measured']:.3g}{unit}",
-            row["policy"],
+            row["policy"].replace("none", "-"),
             str(len(row["seeds"])),
             "yes" if row["holds"] else "**no**",
         ]
