@@ -9,7 +9,7 @@ DEMO := runs/demo
 export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow lint check bench clean
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=python3"; exit 2; }
@@ -39,12 +39,13 @@ test: $(READY_DEV)
 test-slow: $(READY_DEV)
 	$(BIN)/python -m pytest -m slow
 
-check: $(READY_DEV)
+lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test
 
 bench: $(READY)
 	$(BIN)/python scripts/benchmark.py speed

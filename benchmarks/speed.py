@@ -1,8 +1,8 @@
 """Simulation speed through the Gymnasium vector face, as ratios measured in one run on one machine.
 
 The ways take turns in slices of a quarter of a second, so that a change of the machine's speed hits all of them; the median
-over rounds is reported. ``envpool`` is compared where it is installed (it is not a dependency; ``--envpool PYTHON`` names an
-interpreter that has it).
+over rounds is reported. ``envpool`` is compared where ``SAFERL_ENVPOOL_PYTHON`` names an interpreter that has it; it is no
+dependency.
 """
 
 from __future__ import annotations

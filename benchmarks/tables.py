@@ -18,9 +18,12 @@ def render(text: str) -> str:
     """Return a page with its blocks of claims filled in from the summaries."""
 
     def fill(block: re.Match[str]) -> str:
-        full = block["full"] is not None
-        rows = [row for topic in block["topics"].split(",") for row in summary(topic)]
-        return block.group(1) + "\n".join(table(rows, full)) + "\n" + block.group(4)
+        topics = block["topics"].split(",")
+        if block["full"] is None:
+            lines = table([row for topic in topics for row in summary(topic)])
+        else:
+            lines = [line for topic in topics for line in section(topic)]
+        return block.group(1) + "\n".join(lines) + "\n" + block.group(4)
 
     return BLOCK.sub(fill, text)
 
@@ -31,8 +34,8 @@ def summary(topic: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text()) if path.exists() else []
 
 
-def table(rows: list[dict[str, Any]], full: bool) -> list[str]:
-    """Return the lines of a Markdown table; with notes and commands where `full`."""
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a Markdown table of claims."""
     head = ["claim", "target", "measured", "policy", "seeds", "holds"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
@@ -46,12 +49,27 @@ def table(rows: list[dict[str, Any]], full: bool) -> list[str]:
             "yes" if row["holds"] else "**no**",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    if full:
-        for row in rows:
-            note = f" {row['note']}." if row["note"] else ""
-            lines.append("")
-            lines.append(f"`{row['id']}`: `{row['command']}`, about {row['minutes']:g} minutes, raw rows `{row['raw']}`.{note}")
     return lines
+
+
+def section(topic: str) -> list[str]:
+    """Return a topic's table with its commands, raw files, machine, and each note once."""
+    rows = summary(topic)
+    if not rows:
+        return []
+    commands = dict.fromkeys(f"`{row['command']}` (about {row['minutes']:g} minutes)" for row in rows)
+    raw = dict.fromkeys(f"`benchmarks/results/{topic}/{row['raw']}`" for row in rows)
+    notes = dict.fromkeys(row["note"] for row in rows if row["note"])
+    return [
+        f"## {topic}",
+        "",
+        *table(rows),
+        "",
+        f"Command: {', '.join(commands)}. Raw rows: {', '.join(raw)}. Machine: {rows[0]['machine']}.",
+        "",
+        *(f"- {note}" for note in notes),
+        "",
+    ]
 
 
 def write() -> list[Path]:
