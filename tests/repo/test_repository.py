@@ -47,6 +47,13 @@ def test_every_configuration_loads(name):
     assert load_config(name).method.name == name.split("/")[0]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_every_example_runs(path):
+    result = subprocess.run([sys.executable, path, "4096"], capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert "violated on" in result.stdout
+
+
 def test_layers_hold():
     lint = Path(sys.executable).parent / "lint-imports"
     result = subprocess.run([lint], cwd=ROOT, capture_output=True, text=True, check=False)
