@@ -5,7 +5,7 @@ from saferl.experiment.config import load_config
 from saferl.experiment.evaluate import evaluate
 from saferl.experiment.train import train
 
-OPTIONS = ["--seed", "7", "--total-timesteps", "200000", "--evaluation.times", "0", "--video.seconds", "0", "--threads", "1"]
+OPTIONS = ["--seed", "7", "--evaluation.times", "0", "--video.seconds", "0", "--threads", "1"]
 
 
 @pytest.mark.slow
