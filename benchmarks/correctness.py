@@ -47,6 +47,6 @@ def claims() -> list[Claim]:
         rows: list[Row] = [row for row in read_rows(TOPIC, RAW) if row["module"] == module]
         failures = sum(int(row["failed"]) for row in rows) if rows else 1
         measured = [float(row["measured"]) for row in rows if row["measured"]]
-        note = f"{len(rows)} cases" + (f", largest difference {max(measured):.3g}" if measured else "")
+        note = f"{name}: {len(rows)} cases" + (f", largest difference {max(measured):.3g}" if measured else "")
         found.append(Claim(name, text, "== 0", failures, "failures", "none", [0], COMMAND, COMMAND, 1, RAW, note))
     return found

@@ -203,7 +203,9 @@ def claims() -> list[Claim]:
             found.append(claim(f"{short}-subproc-{copies}", text, f">= {over_subproc}", lambda r, a=ours: r[a] / subproc(r)))
         if all("envpool 64" in r for r in by_round.values()):
             text = "64 copies over envpool, 64 copies, 2 threads"
-            found.append(claim(f"{short}-envpool", text, "> 1", lambda r: r["saferl 64"] / r["envpool 64"]))
+            against = claim(f"{short}-envpool", text, "> 1", lambda r: r["saferl 64"] / r["envpool 64"])
+            against.command = f"SAFERL_ENVPOOL_PYTHON=<a python with envpool> {COMMAND}"
+            found.append(against)
         small, large = (f"saferl {n}" for n in SCALING)
         text = f"cost per step, change from {SCALING[0]} to {SCALING[1]} copies"
         found.append(claim(f"{short}-scaling", text, "<= 0.15", lambda r, a=small, b=large: abs(r[a] / r[b] - 1)))

@@ -1,7 +1,7 @@
 """The Stable-Baselines3 face of a task: N copies as one `VecEnv`, arrays first, dictionaries only where somebody looks.
 
-Building N info dictionaries at every step would cost a third of HalfCheetah's physics, so `infos` builds each on demand, and
-constrained methods read the arrays in `last_step` instead.
+Building N info dictionaries at every step would be Python per copy, so `infos` builds each on demand, and constrained
+methods read the arrays in `last_step` instead.
 """
 
 from __future__ import annotations

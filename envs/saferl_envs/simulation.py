@@ -2,8 +2,8 @@
 
 One decision, made here once: **derived fields and sensors lag.** After `step`, state fields (`qpos`, `qvel`) are current;
 everything MuJoCo derives from them (`xpos`, `sensordata`, `qfrc_actuator`, ...) describes the state one physics substep
-earlier, exactly as after `mj_step` and as in Gymnasium's own environments. Refreshing them would cost about a tenth of the
-speed. After `reset` both are current.
+earlier, exactly as after `mj_step` and as in Gymnasium's own environments. Refreshing them would cost further
+forward passes. After `reset` both are current.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
-from saferl_envs.errors import TaskError, choose
+from saferl_envs.errors import TaskError
 from saferl_envs.signals import FloatArray, IntArray
 
 _BAD = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
@@ -128,10 +128,8 @@ class Simulation:
             try:
                 rows = self.batch.expand(name)
             except ValueError as error:
-                raise TaskError(
-                    choose("randomised model field", name, ["geom_friction", "body_mass", "actuator_gainprm", "..."])
-                    + f" ({error})"
-                ) from error
+                # MuJoCo's own words name what is near; all valid fields would be hundreds
+                raise TaskError(f"randomised model field {name!r}: {error}") from error
             if values.shape != (len(ids), *rows.shape[1:]):
                 raise TaskError(f"model field {name!r}: got {values.shape}, expected {(len(ids), *rows.shape[1:])}")
             rows[ids] = values

@@ -54,6 +54,15 @@ def test_every_example_runs(path):
     assert "violated on" in result.stdout
 
 
+@pytest.mark.parametrize("module", ["saferl.termination"])
+def test_examples_in_docstrings_are_true(module):
+    import doctest
+
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
 def test_layers_hold():
     lint = Path(sys.executable).parent / "lint-imports"
     result = subprocess.run([lint], cwd=ROOT, capture_output=True, text=True, check=False)
