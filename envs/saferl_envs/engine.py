@@ -7,48 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
 
 from saferl_envs.constraints import Constraint, ConstraintSet
+from saferl_envs.copies import Transition
+from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import ConstraintError, TaskError
 from saferl_envs.mujoco_signals import MujocoSignals, compile_model
 from saferl_envs.noise import Noise
-from saferl_envs.signals import BoolArray, FloatArray, IntArray
+from saferl_envs.signals import FloatArray, IntArray
 from saferl_envs.simulation import Simulation
+from saferl_envs.spaces import action_space, observation_space
 from saferl_envs.task import Memory, Task
-
-
-class Transition(NamedTuple):
-    """What one step of N copies under C constraints with K components brought. All arrays are new at every step.
-
-    Attributes:
-        observation: (N, obs) after the step, before any reset.
-        reward: (N,) sum of the reward terms.
-        reward_terms: Name to (N,).
-        terminated: (N,) terminal state reached, or physics diverged.
-        truncated: (N,) time limit reached; as with Gymnasium's `TimeLimit`, also where that very step terminated.
-        values: (N, K) signed constraint values, ``<= 0`` satisfied.
-        costs: (N, C) per-step costs.
-        violated: (N, C) whether a constraint is above zero.
-        cost: (N,) sum of the costs of constraints that have a cost limit.
-        episode_cost: (N,) running sum of `cost` over the episode.
-        diverged: (N,) whether physics diverged.
-    """
-
-    observation: FloatArray
-    reward: FloatArray
-    reward_terms: Mapping[str, FloatArray]
-    terminated: BoolArray
-    truncated: BoolArray
-    values: FloatArray
-    costs: FloatArray
-    violated: BoolArray
-    cost: FloatArray
-    episode_cost: FloatArray
-    diverged: BoolArray
 
 
 class Engine:
@@ -96,11 +70,12 @@ class Engine:
         self.episode_cost = np.zeros(num_envs)
         self.memory: Memory = task.initial_memory(self._noise(np.arange(num_envs)))
         self._limited = np.flatnonzero(self.constraints.limited)
-        low, high = task.action_bounds(model)
-        self.action_low, self.action_high = low, high
         self._all = np.arange(num_envs)
         self.reset()
         self.reward_names = tuple(task.reward(self.signals.view, self.memory))
+        self.control_timestep = self.simulation.control_timestep
+        self.action_space: spaces.Box = action_space(*task.action_bounds(model))
+        self.observation_space: spaces.Box = observation_space(self.observe().shape[1])
 
     def seed(self, seeds: ArrayLike, ids: IntArray | None = None) -> None:
         """Give some copies, or all, a seed each, and forget how many episodes they have begun.
@@ -152,8 +127,8 @@ class Engine:
             TaskError: The actions' shape is wrong or a number is not finite.
         """
         action = np.array(actions, copy=True)
-        if action.shape != (self.num_envs, self.action_low.shape[0]):
-            raise TaskError(f"actions have shape {action.shape}, expected {(self.num_envs, self.action_low.shape[0])}")
+        if action.shape != (self.num_envs, self.action_space.shape[0]):
+            raise TaskError(f"actions have shape {action.shape}, expected {(self.num_envs, self.action_space.shape[0])}")
         if action.dtype.kind != "f":
             action = action.astype(np.float64)
         finite = np.isfinite(action).all(axis=1)
@@ -168,6 +143,44 @@ class Engine:
         self.steps += 1
         signals.update()
         return self._transition(bad)
+
+    def renderer(self, width: int, height: int) -> EnvRenderer:
+        """Return what draws the first copy in frames of `width` x `height` pixels."""
+        return EnvRenderer(self.simulation, self.task.camera, width, height)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything that decides how the copies go on, as new arrays."""
+        own = {"seeds": self.seeds, "episodes": self.episodes, "steps": self.steps, "episode_cost": self.episode_cost}
+        parts = {"": own, "simulation/": self.simulation.state(), "signals/": self.signals.state(), "memory/": self.memory}
+        return {prefix + key: array.copy() for prefix, part in parts.items() for key, array in part.items()}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on, bit for bit, from where `state` was taken.
+
+        Raises:
+            TaskError: The state is of another task, number of copies or version.
+        """
+        mine = self.state()
+        # model fields that differ between copies exist only once a copy has been given its own
+        missing = [key for key in mine if key not in state]
+        wrong = [key for key in state if key in mine and state[key].shape != mine[key].shape]
+        strange = [key for key in state if key not in mine and not key.startswith("simulation/model/")]
+        for problem, keys in (("lacks", missing), ("has another shape in", wrong), ("has an unknown", strange)):
+            if keys:
+                raise TaskError(f"the saved state {problem} {keys[0]!r}; it is of another task or number of copies")
+
+        def part(prefix: str) -> dict[str, NDArray[Any]]:
+            return {key[len(prefix) :]: array for key, array in state.items() if key.startswith(prefix)}
+
+        self.simulation.load_state(part("simulation/"))
+        self.signals.load_state(part("signals/"))
+        for key, saved in part("memory/").items():
+            self.memory[key] = saved.copy()
+        for key in ("seeds", "episodes", "steps", "episode_cost"):
+            getattr(self, key)[:] = state[key]
+
+    def close(self) -> None:
+        """Nothing is held that Python does not free."""
 
     def _transition(self, bad: IntArray) -> Transition:
         task, view = self.task, self.signals.view

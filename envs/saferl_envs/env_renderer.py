@@ -32,6 +32,11 @@ class EnvRenderer:
             self._frames = FrameRenderer(self._simulation.model, *self._size, camera=self._camera)
         return self._frames
 
+    @property
+    def notice(self) -> str | None:
+        """The line that says why stick figures are drawn, if so."""
+        return self.frames.notice
+
     def render(self, mode: str | None, copy: int = 0) -> Any:
         """Return a frame of one copy: (H, W, 3) uint8, (H, W) float32 depth in m, or None where no mode is set."""
         if mode is None:

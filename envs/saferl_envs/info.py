@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from saferl_envs.constraints import ConstraintSet
-from saferl_envs.engine import Engine, Transition
+from saferl_envs.copies import Copies, Transition
 
 Info = dict[str, Any]
 
@@ -33,7 +33,7 @@ def step_info(constraints: ConstraintSet, transition: Transition) -> Info:
     return info
 
 
-def reset_info(engine: Engine) -> Info:
+def reset_info(engine: Copies) -> Info:
     """Return the info of a reset: the present constraint values, and zero for everything a step would have brought."""
     n, constraints = engine.num_envs, engine.constraints
     info: Info = {

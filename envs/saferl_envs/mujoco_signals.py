@@ -2,8 +2,8 @@
 
 Names: ``qpos``, ``qvel``, ``action``, ``previous_action``; ``joint_position``, ``joint_velocity``, ``joint_acceleration``,
 ``joint_torque`` (the robot's scalar joints, without the base joints); ``base_position``, ``base_height``, ``base_velocity``,
-``projected_gravity``; ``body_position/<body>``, ``body_velocity/<body>``, ``site_position/<site>``;
-``contact_force/<group>``, ``swing_time/<group>``, ``touchdown/<group>``.
+``projected_gravity``; ``com_velocity`` and what `saferl_envs.whole_body` adds; ``body_position/<body>``,
+``body_velocity/<body>``, ``site_position/<site>``; ``contact_force/<group>``, ``swing_time/<group>``, ``touchdown/<group>``.
 
 State signals are current. Signals from derived fields (``joint_torque``, ``body_*``, ``site_*``, contacts) lag one physics
 substep; see `saferl_envs.simulation`. Velocities and accelerations are differences over one control step and zero in the
@@ -14,15 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from saferl_envs.base_pose import BasePose
 from saferl_envs.errors import SignalError, TaskError, choose
 from saferl_envs.signals import FloatArray, IntArray, SignalInfo, Signals
 from saferl_envs.simulation import Simulation
 from saferl_envs.task import Task
+from saferl_envs.whole_body import add_whole_body_sensors, whole_body_offers, whole_body_signal
 
 _XYZ = ("x", "y", "z")
 _CONTACT_THRESHOLD = 1.0  # N; below it a foot counts as in the air (Chane-Sane et al. 2024, released code)
@@ -35,6 +38,7 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
         TaskError: A contact group names a geom that the model does not have, or the model does not compile.
     """
     spec = task.spec()
+    add_whole_body_sensors(spec, required)
     geoms = [g.name for g in spec.geoms if g.name]
     for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(("contact_force/", "swing_", "touch"))}):
         for geom in task.contact_groups.get(group, ()):
@@ -74,7 +78,9 @@ class MujocoSignals:
         self._task, self._sim = task, simulation
         self._model, self._n = simulation.model, simulation.num
         self._joints = _scalar_joints(self._model, task.base_joints)
+        self._whole_body = whole_body_offers(self._model)
         self._arrays: dict[str, FloatArray] = {}
+        self._hidden: dict[str, NDArray[Any]] = {}
         self._before: list[Callable[[], None]] = []
         self._updates: list[Callable[[], None]] = []
         self._resets: list[Callable[[IntArray], None]] = []
@@ -119,6 +125,18 @@ class MujocoSignals:
         for reset in self._resets:
             reset(ids)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all required signals, and what some remember between steps under names that begin with ``_``; live arrays."""
+        return {**self._arrays, **self._hidden}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `state` returned, from signals of the same task."""
+        for name, array in self.state().items():
+            if name in ("action", "previous_action"):
+                self._arrays[name] = state[name].copy()  # each step brings a new array, in the policy's precision
+            elif array.flags.writeable:  # live views of derived fields have come back with the physics
+                array[...] = state[name]
+
     def _make_offers(self) -> Mapping[str, SignalInfo]:
         m, joints = self._model, tuple(self._joints)
         actions = tuple(m.actuator(i).name or m.joint(m.actuator_trnid[i, 0]).name for i in range(m.nu))
@@ -139,6 +157,7 @@ class MujocoSignals:
             offers["base_velocity"] = SignalInfo(_XYZ, "m/s")
             offers["base_height"] = SignalInfo(("height",), "m")
             offers["projected_gravity"] = SignalInfo(_XYZ, "1")
+        offers |= self._whole_body | {"com_velocity": SignalInfo(_XYZ, "m/s")}
         for body in filter(None, (m.body(i).name for i in range(1, m.nbody))):
             offers[f"body_position/{body}"] = SignalInfo(_XYZ, "m")
             offers[f"body_velocity/{body}"] = SignalInfo(_XYZ, "m/s")
@@ -154,6 +173,8 @@ class MujocoSignals:
         """Return the array of a signal, arranging for it to be kept up to date."""
         if name not in self._offers:
             raise SignalError(choose("signal", name, self._offers, who))
+        if name in self._whole_body and name not in self._arrays:
+            self._arrays[name] = whole_body_signal(self._sim, name)
         if name not in self._arrays:
             kind, _, item = name.partition("/")
             build = getattr(self, f"_build_{kind}")
@@ -182,6 +203,7 @@ class MujocoSignals:
         """Return the rate of change of a signal over one control step, per second."""
         now = self._require(name, "")
         before, rate = now.copy(), np.zeros((self._n, now.shape[1]))
+        self._hidden[f"_before/{name}"] = before
         timestep = self._sim.control_timestep
 
         def compute() -> None:
@@ -230,6 +252,9 @@ class MujocoSignals:
     def _build_base_velocity(self) -> FloatArray:
         return self._difference("base_position")
 
+    def _build_com_velocity(self) -> FloatArray:
+        return self._difference("com_position")
+
     def _base(self) -> BasePose:
         return BasePose(self._model, self._task.base_body or "", self._sim.qpos)
 
@@ -259,6 +284,7 @@ class MujocoSignals:
         swing, touchdown = np.zeros_like(force), np.zeros_like(force)
         airborne = np.zeros_like(force, np.bool_)
         self._arrays[f"touchdown/{group}"] = touchdown
+        self._hidden[f"_airborne/{group}"] = airborne
         timestep = self._sim.control_timestep
 
         def settle() -> None:

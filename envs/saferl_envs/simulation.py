@@ -13,15 +13,20 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import mujoco.batch
 import numpy as np
+from numpy.typing import NDArray
 
 from saferl_envs.errors import TaskError
 from saferl_envs.signals import FloatArray, IntArray
 
 _BAD = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADCTRL) + 1)
+
+_STEPPED, _RESTORED, _BEGUN = 0, 1, 2
+"""How a copy came to its present state: by a step, put back after divergence, or at the beginning of an episode."""
 
 
 class Divergence(UserWarning):
@@ -58,10 +63,12 @@ class Simulation:
         self.num, self.substeps = num, substeps
         self.control_timestep: float = self.model.opt.timestep * substeps
         self.dump_dir = Path(dump_dir) if dump_dir is not None else None
-        self.qpos: FloatArray = self.batch.bind("qpos")
-        self.qvel: FloatArray = self.batch.bind("qvel")
-        self.ctrl: FloatArray = self.batch.bind("ctrl")
-        self._before = np.empty_like(self.batch.state)
+        self._varied: list[str] = []
+        self.qpos: FloatArray = self.field("qpos")
+        self.qvel: FloatArray = self.field("qvel")
+        self.ctrl: FloatArray = self.field("ctrl")
+        self._before = self.batch.state.copy()
+        self._cause = np.full(num, _BEGUN, np.int8)
 
     def field(self, name: str) -> FloatArray:
         """Return a live (N, ...) array over an `MjData` field; see the module's note on lag."""
@@ -79,7 +86,12 @@ class Simulation:
         Raises:
             TaskError: A control is not finite.
         """
-        np.copyto(self._before, self.batch.state)
+        if ids is None:
+            np.copyto(self._before, self.batch.state)
+            self._cause[:] = _STEPPED
+        else:
+            self._before[ids] = self.batch.state[ids]
+            self._cause[ids] = _STEPPED
         failed: IntArray = np.empty(0, np.intp)
         try:
             self.batch.step(ids, nstep=self.substeps)
@@ -96,6 +108,7 @@ class Simulation:
         counters[...] = 0
         self.batch.state[bad] = self._before[bad]
         self.batch.forward(bad)
+        self._cause[bad] = _RESTORED
         counters[...] = 0
         return bad
 
@@ -114,6 +127,7 @@ class Simulation:
         self.qpos[ids] = qpos
         self.qvel[ids] = qvel
         self.batch.forward(ids)
+        self._cause[ids] = _BEGUN
 
     def set_model_fields(self, ids: IntArray, fields: Mapping[str, FloatArray]) -> None:
         """Give copies their own values of model fields, e.g. ``{"geom_friction": (n, ngeom, 3)}``.
@@ -133,9 +147,42 @@ class Simulation:
             if values.shape != (len(ids), *rows.shape[1:]):
                 raise TaskError(f"model field {name!r}: got {values.shape}, expected {(len(ids), *rows.shape[1:])}")
             rows[ids] = values
+            if name not in self._varied:
+                self._varied.append(name)
             derived |= name in mujoco.MjModel._setconst_inputs
         if derived:
             self.batch.set_const(ids)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the physics' state, how each copy came to it, and the model fields that vary between copies; live arrays."""
+        varied = {f"model/{name}": self.batch.expand(name) for name in self._varied}
+        return {"state": self.batch.state, "before": self._before, "cause": self._cause, **varied}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `state` returned, from a simulation of the same model and number of copies.
+
+        Derived fields lag and cannot be written, so each copy takes its last step again, or begins its episode again.
+
+        Raises:
+            TaskError: The state does not come out the same to the last bit.
+        """
+        varied = {key.removeprefix("model/"): saved for key, saved in state.items() if key.startswith("model/")}
+        self.set_model_fields(np.arange(self.num), varied)
+        cause = state["cause"]
+        stepped, restored, begun = (np.flatnonzero(cause == kind) for kind in (_STEPPED, _RESTORED, _BEGUN))
+        self.batch.state[:] = state["state"]
+        qpos, qvel = self.qpos[begun].copy(), self.qvel[begun].copy()
+        if stepped.size:
+            self.batch.state[stepped] = state["before"][stepped]
+            self.batch.step(stepped, nstep=self.substeps)
+        if restored.size:
+            self.batch.state[restored] = state["before"][restored]
+            self.batch.forward(restored)
+        if begun.size:
+            self.set_state(begun, qpos, qvel)
+        self._before[:], self._cause[:] = state["before"], cause
+        if not np.array_equal(self.batch.state, state["state"]):
+            raise TaskError("the saved physics cannot be continued bit for bit: it is of another model, machine or MuJoCo")
 
     def report_divergence(self, index: int, step: int, seed: int) -> Path | None:
         """Warn about one diverged copy and dump its last good state; return the file, if any."""

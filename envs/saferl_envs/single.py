@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saferl_envs.constraints import Constraint, ConstraintSet
-from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.info import Info, reset_info, row, step_info
 from saferl_envs.make import make_engine
 from saferl_envs.signals import FloatArray
-from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
+from saferl_envs.spaces import RENDER_MODES, metadata
 
 _UNLIMITED = 2**62  # control steps
 
@@ -61,11 +60,11 @@ class TaskEnv(gymnasium.Env[Any, Any]):
             dump_dir=dump_dir,
             **task_kwargs,
         )
-        self.metadata = metadata(self.engine)
-        self.action_space = action_space(self.engine)
-        self.observation_space = observation_space(self.engine)
+        self.metadata = metadata(self.engine.control_timestep)
+        self.action_space = self.engine.action_space
+        self.observation_space = self.engine.observation_space
         self.render_mode = render_mode
-        self._renderer = EnvRenderer(self.engine.simulation, self.engine.task.camera, width, height)
+        self._renderer = self.engine.renderer(width, height)
 
     @property
     def constraints(self) -> ConstraintSet:

@@ -11,13 +11,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike
 
 from saferl_envs.constraints import Constraint, ConstraintSet
-from saferl_envs.engine import Transition
-from saferl_envs.env_renderer import EnvRenderer
+from saferl_envs.copies import Transition
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.info import Info, reset_info, step_info
 from saferl_envs.make import make_engine
 from saferl_envs.signals import BoolArray, FloatArray
-from saferl_envs.spaces import RENDER_MODES, action_space, metadata, observation_space
+from saferl_envs.spaces import RENDER_MODES, metadata
 
 
 class TaskVectorEnv(VectorEnv[Any, Any, Any]):
@@ -69,13 +68,13 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
             self._mode = AutoresetMode(autoreset_mode)
         except ValueError:
             raise TaskError(choose("autoreset mode", autoreset_mode, [m.value for m in AutoresetMode], task_id)) from None
-        self.metadata = {**metadata(self.engine), "autoreset_mode": self._mode}
-        self.single_action_space = action_space(self.engine)
-        self.single_observation_space = observation_space(self.engine)
+        self.metadata = {**metadata(self.engine.control_timestep), "autoreset_mode": self._mode}
+        self.single_action_space = self.engine.action_space
+        self.single_observation_space = self.engine.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.render_mode = render_mode
-        self._renderer = EnvRenderer(self.engine.simulation, self.engine.task.camera, width, height)
+        self._renderer = self.engine.renderer(width, height)
         self._all = np.ones(num_envs, np.bool_)
         self._pending = np.zeros(num_envs, np.bool_)
         self._seeded = np.zeros(num_envs, np.bool_)
