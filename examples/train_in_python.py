@@ -12,7 +12,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from saferl.algorithms import CaT
 from saferl.evaluation.rollout import play
-from saferl.vec import TaskVecEnv
+from saferl.vec import ConstrainedVecEnv
 from stable_baselines3.common.vec_env import VecNormalize
 
 from saferl_envs.constraints import ActionRate, BaseHeight, JointVelocity
@@ -26,7 +26,7 @@ constraints = (
     BaseHeight(name="belly", limit=0.4, bound="lower", kind="style"),
 )
 
-env = VecNormalize(TaskVecEnv(task, 64, constraints=constraints))
+env = VecNormalize(ConstrainedVecEnv(task, 64, constraints=constraints))
 model = CaT(
     "MlpPolicy", env, n_steps=64, batch_size=1024, n_epochs=5, policy_kwargs={"log_std_init": -0.5}, device="cpu", seed=0
 )

@@ -7,22 +7,35 @@ from typing import Any, NamedTuple
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from saferl.vec import TaskVecEnv
+from saferl.episode_costs import EpisodeCosts
+from saferl.vec import ConstrainedVecEnv
 from saferl_envs.constraints import ConstraintSet, Evaluation
 from saferl_envs.errors import ConfigError
 
 
 class Recorded(NamedTuple):
-    """What was noted of one step: the constraints' evaluation, and the rewards (N,) as the learner received them."""
+    """What was noted of one step.
+
+    Attributes:
+        evaluation: What the constraints said.
+        rewards: (N,) as the learner received them.
+        truncated: By copy, the last observation of an episode that a time limit ended, as the learner sees observations.
+    """
 
     evaluation: Evaluation
     rewards: np.ndarray[Any, Any]
+    truncated: dict[int, Any]
 
 
 class StepRecorder(VecEnvWrapper):
     """Notes each step's constraint values, costs and rewards, outside of any normalisation.
 
-    Works on `TaskVecEnv` through its arrays and on any other vector environment through ``info["constraint_values"]``.
+    Works on `ConstrainedVecEnv` through its arrays and on any other vector environment through ``info["constraint_values"]``.
+
+    Attributes:
+        constraint_set: The constraints.
+        last: What was noted of the last step.
+        episodes: Costs of whole episodes.
 
     Raises:
         ConfigError: The environment has no constraints.
@@ -33,22 +46,27 @@ class StepRecorder(VecEnvWrapper):
         self._base = _innermost(venv)
         self.constraint_set = _constraints_of(self._base)
         self.last: Recorded | None = None
+        self.episodes = EpisodeCosts(self.constraint_set, self.num_envs)
 
     def reset(self) -> Any:
         """Reset every copy."""
         self.last = None
+        self.episodes.restart()
         return self.venv.reset()
 
     def step_wait(self) -> Any:
         """Step, and note what happened."""
         observations, rewards, dones, infos = self.venv.step_wait()
-        if isinstance(self._base, TaskVecEnv) and self._base.last_step is not None:
+        if isinstance(self._base, ConstrainedVecEnv) and self._base.last_step is not None:
             t = self._base.last_step
             evaluation = Evaluation(t.values, t.costs, t.violated)
         else:
             evaluation = self.constraint_set.judge(np.stack([info["constraint_values"] for info in infos]))
+        self.episodes.add(evaluation.costs, dones)
+        ended = np.flatnonzero(dones).tolist()
+        truncated = {i: infos[i]["terminal_observation"] for i in ended if infos[i].get("TimeLimit.truncated")}
         # a copy: at time limits SB3 adds its bootstrap bonus to the array it was given
-        self.last = Recorded(evaluation, rewards.copy())
+        self.last = Recorded(evaluation, rewards.copy(), truncated)
         return observations, rewards, dones, infos
 
 

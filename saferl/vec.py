@@ -1,4 +1,4 @@
-"""The Stable-Baselines3 face of a task: N copies as one `VecEnv`, arrays first, dictionaries only where somebody looks.
+"""The Stable-Baselines3 face of an environment: N copies as one `VecEnv`, arrays first, dictionaries where somebody looks.
 
 Building N info dictionaries at every step would be Python per copy, so `infos` builds each on demand, and constrained
 methods read the arrays in `last_step` instead.
@@ -15,12 +15,10 @@ import numpy as np
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from saferl_envs.constraints import Constraint, ConstraintSet
-from saferl_envs.engine import Transition
-from saferl_envs.env_renderer import EnvRenderer
+from saferl_envs.constraints import ConstraintSet
+from saferl_envs.copies import Copies, Observation, Transition
 from saferl_envs.info import reset_info, row, step_info
-from saferl_envs.make import make_engine
-from saferl_envs.spaces import action_space, observation_space
+from saferl_envs.make import make_copies
 
 
 class LazyInfos(Sequence[dict[str, Any]]):
@@ -47,75 +45,47 @@ class LazyInfos(Sequence[dict[str, Any]]):
         return (self[i] for i in range(self._n))
 
 
-class TaskVecEnv(VecEnv):
-    """N copies of a registered task with same-step autoreset and built-in episode statistics (no `Monitor` needed).
+class ConstrainedVecEnv(VecEnv):
+    """N copies of an environment with same-step autoreset and built-in episode statistics (no `Monitor` needed).
 
     Args:
-        env_id: A registered environment id.
-        num_envs: Number of copies N.
-        threads: Threads for physics, 0 for all cores; results do not depend on it.
-        constraints: Constraints or JSON specifications in place of the task's own.
-        limits: New limits by constraint name.
-        max_episode_steps: Steps before truncation, in place of the task's own.
-        dump_dir: Folder for the state of a copy whose physics diverged.
-        **task_kwargs: Passed to the task.
+        env: Id of a registered task or of any other Gymnasium environment, or copies that exist already.
+        num_envs: Number of copies N, if they are made here.
+        **arguments: As for `saferl_envs.make.make_copies`: threads, constraints, limits, cost_limits, ...
 
     Attributes:
         last_step: The `Transition` of the last step, before resets.
     """
 
-    def __init__(
-        self,
-        env_id: str,
-        num_envs: int = 1,
-        *,
-        threads: int = 0,
-        constraints: Sequence[Constraint | Mapping[str, Any]] | None = None,
-        limits: Mapping[str, float] | None = None,
-        max_episode_steps: int | None = None,
-        dump_dir: str | None = None,
-        **task_kwargs: Any,
-    ) -> None:
-        self.engine = make_engine(
-            env_id,
-            num_envs,
-            threads=threads,
-            constraints=constraints,
-            limits=limits,
-            max_episode_steps=max_episode_steps,
-            dump_dir=dump_dir,
-            **task_kwargs,
-        )
-        self.env_id = env_id
+    def __init__(self, env: str | Copies, num_envs: int = 1, **arguments: Any) -> None:
+        self.copies = make_copies(env, num_envs, **arguments) if isinstance(env, str) else env
+        num_envs = self.copies.num_envs
         self.last_step: Transition | None = None
-        self.spec = gymnasium.spec(env_id)
-        self._renderer = EnvRenderer(self.engine.simulation, self.engine.task.camera, 320, 240)
+        self.spec = gymnasium.spec(env.rpartition(":")[2]) if isinstance(env, str) else None
+        self._renderer = self.copies.renderer(320, 240)
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, np.int64)
-        self._costs = np.zeros((num_envs, len(self.constraints)))
-        self._averaged = np.array([c.aggregate == "mean" for c in self.constraints])
         self._began = time.time()
         self.render_mode = "rgb_array"
-        super().__init__(num_envs, observation_space(self.engine), action_space(self.engine))
+        super().__init__(num_envs, self.copies.observation_space, self.copies.action_space)
 
     @property
     def constraints(self) -> ConstraintSet:
         """The constraints with their names, limits and cost limits."""
-        return self.engine.constraints
+        return self.copies.constraints
 
-    def reset(self) -> np.ndarray[Any, Any]:
-        """Begin an episode in every copy and return the observations, (N, obs)."""
+    def reset(self) -> Observation:
+        """Begin an episode in every copy and return the observations, (N, obs) or a dictionary of such."""
         if any(seed is not None for seed in self._seeds):
-            self.engine.seed([int(seed or 0) for seed in self._seeds])
+            self.copies.seed([int(seed or 0) for seed in self._seeds])
         self._reset_seeds()
         self._reset_options()
-        self.engine.reset()
+        self.copies.reset()
         self._returns[:] = 0.0
         self._lengths[:] = 0
-        self._costs[:] = 0.0
-        info = reset_info(self.engine)
+        info = reset_info(self.copies)
         self.reset_infos = [row(info, i) for i in range(self.num_envs)]
-        return self.engine.observe()
+        return self.copies.observe()
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
         """Note the actions, (N, na)."""
@@ -123,10 +93,9 @@ class TaskVecEnv(VecEnv):
 
     def step_wait(self) -> Any:
         """Advance all copies; return observations (N, obs), rewards (N,), dones (N,) and lazy infos."""
-        t = self.last_step = self.engine.step(self._actions)
+        t = self.last_step = self.copies.step(self._actions)
         self._returns += t.reward
         self._lengths += 1
-        self._costs += t.costs
         dones = t.terminated | t.truncated
         observation = t.observation
         episodes: dict[int, dict[str, Any]] = {}
@@ -138,13 +107,11 @@ class TaskVecEnv(VecEnv):
                     "r": float(self._returns[i]),
                     "l": int(self._lengths[i]),
                     "t": elapsed,
-                    "costs": np.where(self._averaged, self._costs[i] / self._lengths[i], self._costs[i]),
                 }
             self._returns[ids] = 0.0
-            self._costs[ids] = 0.0
             self._lengths[ids] = 0
-            self.engine.reset(ids)
-            observation = self.engine.observe()
+            self.copies.reset(ids)
+            observation = self.copies.observe()
         constraints = self.constraints
         arrays: list[dict[str, Any]] = []
 
@@ -154,15 +121,31 @@ class TaskVecEnv(VecEnv):
             info = row(arrays[0], i)
             info["TimeLimit.truncated"] = bool(t.truncated[i] and not t.terminated[i])
             if i in episodes:
-                info["terminal_observation"] = t.observation[i]
+                info["terminal_observation"] = _copy(t.observation, i)
                 info["episode"] = episodes[i]
             return info
 
         return observation, t.reward.copy(), dones, LazyInfos(self.num_envs, build)
 
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return everything that decides how the copies and their episode statistics go on, as new arrays."""
+        own = {"returns": self._returns, "lengths": self._lengths}
+        return {**self.copies.state(), **{f"episode/{key}": array.copy() for key, array in own.items()}}
+
+    def load_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Go on, bit for bit, from where `state` was taken. No reset is needed before the next step.
+
+        Raises:
+            SaferlError: The state does not fit.
+        """
+        self.copies.load_state({key: array for key, array in state.items() if not key.startswith("episode/")})
+        for key, array in (("returns", self._returns), ("lengths", self._lengths)):
+            array[:] = state[f"episode/{key}"]
+
     def close(self) -> None:
-        """Free what rendering holds."""
+        """Free what the copies and rendering hold."""
         self._renderer.close()
+        self.copies.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute once per copy; all copies share this object's."""
@@ -185,3 +168,8 @@ class TaskVecEnv(VecEnv):
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
         """Return the first copy's frame."""
         return [self._renderer.render("rgb_array")]
+
+
+def _copy(observation: Observation, i: int) -> Any:
+    """Return one copy's observation."""
+    return {key: part[i] for key, part in observation.items()} if isinstance(observation, dict) else observation[i]

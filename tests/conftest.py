@@ -1,4 +1,4 @@
-"""Shared by all tests: one torch thread, no graphics unless a test asks."""
+"""Shared by all tests: one torch thread, no graphics unless a test asks, few examples unless a profile asks for more."""
 
 import os
 
@@ -7,6 +7,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=100)
+settings.register_profile("thorough", max_examples=800)
+settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,18 +5,20 @@ By itself it is the unconstrained baseline: its weights equal plain SB3 PPO's bi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from gymnasium import spaces
 from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from saferl.algorithms.registry import MethodSettings, register_method
-from saferl.buffers import ContinuationRolloutBuffer
+from saferl.buffers import ConstraintRecords, ContinuationRolloutBuffer, DictContinuationRolloutBuffer
 from saferl.recorder import Recorded, StepRecorder
-from saferl_envs.errors import CheckpointError
+from saferl_envs.errors import CheckpointError, ConfigError, choose
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +35,7 @@ class ConstrainedPPO(PPO):
     constraint_specs: list[dict[str, Any]]
 
     def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("rollout_buffer_class", ContinuationRolloutBuffer)
+        require_policy(policy, self.policy_aliases)
         super().__init__(policy, env, *args, **kwargs)
 
     @staticmethod
@@ -42,6 +44,9 @@ class ConstrainedPPO(PPO):
         return wrapped if isinstance(wrapped, StepRecorder) else StepRecorder(wrapped)
 
     def _setup_model(self) -> None:
+        if self.rollout_buffer_class is None:
+            has_parts = isinstance(self.observation_space, spaces.Dict)
+            self.rollout_buffer_class = DictContinuationRolloutBuffer if has_parts else ContinuationRolloutBuffer
         super()._setup_model()
         if self.env is not None:
             self._adopt_constraints(self.env)
@@ -49,7 +54,7 @@ class ConstrainedPPO(PPO):
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Train on another environment, which must have the same constraints."""
         super().set_env(env, force_reset)
-        if self.env is not None and isinstance(self.rollout_buffer, ContinuationRolloutBuffer):
+        if self.env is not None and isinstance(self.rollout_buffer, ConstraintRecords):
             self._adopt_constraints(self.env)
 
     def _adopt_constraints(self, env: VecEnv) -> None:
@@ -59,8 +64,16 @@ class ConstrainedPPO(PPO):
         if hasattr(self, "constraint_specs"):
             check_constraints(self.constraint_specs, specs)
         self.constraint_specs = specs
+        env.episodes.gamma = self.gamma
         buffer: Any = self.rollout_buffer
         buffer.attach(env, self.continuation if self.enforces else None)
+
+    @property
+    def recorder(self) -> StepRecorder:
+        """Where the environment's steps are recorded."""
+        if not isinstance(self.env, StepRecorder):
+            raise CheckpointError("internal: the environment was not wrapped by the step recorder")
+        return self.env
 
     @property
     def enforces(self) -> bool:
@@ -89,7 +102,7 @@ class ConstrainedPPO(PPO):
 
     def _log_constraints(self) -> None:
         buffer: Any = self.rollout_buffer
-        costs = [episode["costs"] for episode in self.ep_info_buffer or [] if "costs" in episode]
+        costs = self.recorder.episodes.finished
         episode_costs = np.mean(costs, axis=0) if costs else None
         start, limited = 0, 0.0
         for c, spec in enumerate(self.constraint_specs):
@@ -104,6 +117,19 @@ class ConstrainedPPO(PPO):
         if episode_costs is not None:
             self.logger.record("rollout/ep_cost_mean", limited)
         self.logger.record("rollout/violation_rate", float(buffer.violated.any(axis=-1).mean()))
+
+
+def require_policy(policy: Any, known: Mapping[str, Any]) -> None:
+    """Refuse policies that these methods cannot train.
+
+    Raises:
+        ConfigError: The policy is recurrent, or no policy of Stable-Baselines3's for PPO.
+    """
+    name = policy if isinstance(policy, str) else getattr(policy, "__name__", repr(policy))
+    if "lstm" in name.lower() or "recurrent" in name.lower():
+        raise ConfigError(f"policy {name!r}: recurrent policies are not supported; give the history as an observation")
+    if isinstance(policy, str) and policy not in known:
+        raise ConfigError(choose("policy", policy, known))
 
 
 def check_constraints(trained: Any, present: list[dict[str, Any]]) -> None:
@@ -125,7 +151,11 @@ def check_constraints(trained: Any, present: list[dict[str, Any]]) -> None:
 
 @register_method("ppo", "PPO without regard to constraints: the baseline", "Schulman et al. 2017, arXiv 1707.06347")
 class PPOSettings(MethodSettings):
-    """Settings of PPO, with defaults for about 64 copies of a locomotion task on a CPU."""
+    """Settings of PPO, with defaults for about 64 copies of a locomotion task on a CPU.
+
+    Attributes:
+        policy: ``auto`` takes ``MultiInputPolicy`` for Dict observations and ``MlpPolicy`` for others.
+    """
 
     algorithm: ClassVar[type[ConstrainedPPO]] = ConstrainedPPO
 
@@ -145,10 +175,14 @@ class PPOSettings(MethodSettings):
     net_arch: tuple[PositiveInt, ...] = (128, 128)
     activation: Literal["tanh", "relu", "elu"] = "tanh"
     log_std_init: float = -0.5
+    policy: str = "auto"
 
     def build(self, env: VecEnv, seed: int, device: str) -> ConstrainedPPO:
         """Return a fresh algorithm on `env`."""
-        return self.algorithm("MlpPolicy", env, seed=seed, device=device, **self.arguments())
+        policy = self.policy
+        if policy == "auto":
+            policy = "MultiInputPolicy" if isinstance(env.observation_space, spaces.Dict) else "MlpPolicy"
+        return self.algorithm(policy, env, seed=seed, device=device, **self.arguments())
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""

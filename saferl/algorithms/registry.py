@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from saferl_envs.errors import ConfigError, choose
@@ -22,7 +21,7 @@ class MethodSettings(BaseModel, ABC):
     name: str
 
     @abstractmethod
-    def build(self, env: VecEnv, seed: int, device: str) -> BaseAlgorithm:
+    def build(self, env: VecEnv, seed: int, device: str) -> Any:
         """Return a fresh algorithm on `env`."""
 
 

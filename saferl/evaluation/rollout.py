@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from saferl_envs.engine import Engine
+from saferl_envs.copies import Copies, clip_actions
 
 Array = np.ndarray[Any, Any]
-Predict = Callable[[Array], Array]
-"""Observations (N, obs) to actions (N, na)."""
+Predict = Callable[[Any], Array]
+"""Observations (N, obs), or a dictionary of such arrays, to actions (N, na)."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Episodes:
     speeds: Array
 
 
-def play(engine: Engine, predict: Predict, seed: int, gamma: float = 0.99) -> Episodes:
-    """Play one episode in every copy of the engine.
+def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Episodes:
+    """Play one episode in every copy.
 
     Args:
-        engine: N copies; copy i starts its first episode with ``seed + i``.
+        copies: N of them; copy i starts its first episode with ``seed + i``.
         predict: The policy; it sees raw observations and its actions are clipped to the action space.
         seed: Seed of the first copy.
         gamma: Discount of constraints whose aggregate is ``discounted``.
     """
-    n, constraints = engine.num_envs, engine.constraints
-    engine.seed(np.uint64(seed) + np.arange(n, dtype=np.uint64))
-    engine.reset()
+    n, constraints = copies.num_envs, copies.constraints
+    copies.seed(np.uint64(seed) + np.arange(n, dtype=np.uint64))
+    copies.reset()
     alive = np.ones(n, np.bool_)
     returns, speeds = np.zeros(n), np.zeros(n)
     lengths, any_violating = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -57,10 +57,10 @@ def play(engine: Engine, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
     violating = np.zeros((n, len(constraints)), np.int64)
     discounts = np.array([gamma if c.aggregate == "discounted" else 1.0 for c in constraints])
     weights = np.ones(len(constraints))
-    observation = engine.observe()
+    observation = copies.observe()
     while alive.any():
         ids = None if alive.all() else np.flatnonzero(alive)
-        t = engine.step(np.clip(predict(observation), engine.action_low, engine.action_high), ids)
+        t = copies.step(clip_actions(copies.action_space, predict(observation)), ids)
         observation, here = t.observation, alive[:, np.newaxis]
         returns += np.where(alive, t.reward, 0.0)
         lengths += alive

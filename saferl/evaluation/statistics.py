@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from saferl.evaluation.rollout import Episodes
 from saferl_envs.constraints import Constraint, ConstraintSet
@@ -13,7 +14,7 @@ Array = np.ndarray[Any, Any]
 LEVEL = 0.95
 
 
-def bootstrap_interval(samples: Array, seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
+def bootstrap_interval(samples: ArrayLike, seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
     """Return the percentile bootstrap interval (95 %) of the mean of samples (E,)."""
     samples = np.asarray(samples, np.float64)
     rng = np.random.default_rng(seed)

@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
-from saferl.vec import TaskVecEnv
-from saferl_envs.engine import Engine
+from saferl.vec import ConstrainedVecEnv
+from saferl_envs.copies import Copies, Observation
 from saferl_envs.errors import CheckpointError, ConfigError, choose
-from saferl_envs.make import make_engine as make_task_engine
+from saferl_envs.make import make_copies as make_env_copies
 
 Array = np.ndarray[Any, Any]
 WIDE = 256
@@ -25,26 +28,37 @@ WIDE = 256
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
     """Return the training environment: batched copies, with observations and rewards normalised where asked."""
-    env: VecEnv = TaskVecEnv(
+    env: VecEnv = ConstrainedVecEnv(
         config.env.id,
         config.env.num_envs,
         threads=config.threads,
         dump_dir=None if dump_dir is None else str(dump_dir),
         **config.env.arguments(),
     )
-    if config.env.normalize_observation or config.env.normalize_reward:
+    keys, observation = _normalizable(env.observation_space)
+    observation = observation and config.env.normalize_observation
+    if observation or config.env.normalize_reward:
         env = VecNormalize(
             env,
-            norm_obs=config.env.normalize_observation,
+            norm_obs=observation,
             norm_reward=config.env.normalize_reward,
             gamma=discount(config),
+            norm_obs_keys=keys if observation else None,
         )
     return env
 
 
-def make_engine(config: TrainConfig, num_envs: int) -> Engine:
+def _normalizable(space: spaces.Space[Any]) -> tuple[list[str] | None, bool]:
+    """Return which keys of a Dict space can be normalised (None: it is no Dict), and whether anything can."""
+    if isinstance(space, spaces.Dict):
+        keys = [key for key, part in space.items() if isinstance(part, spaces.Box) and not is_image_space(part)]
+        return keys, bool(keys)
+    return None, isinstance(space, spaces.Box) and not is_image_space(space)
+
+
+def make_copies(config: TrainConfig, num_envs: int) -> Copies:
     """Return copies of the configured environment for evaluation, apart from training's."""
-    return make_task_engine(config.env.id, num_envs, threads=config.threads, **config.env.arguments())
+    return make_env_copies(config.env.id, num_envs, threads=config.threads, **config.env.arguments())
 
 
 def discount(config: TrainConfig) -> float:
@@ -52,7 +66,7 @@ def discount(config: TrainConfig) -> float:
     return float(getattr(config.method, "gamma", 0.99))
 
 
-def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
+def make_model(config: TrainConfig, env: VecEnv) -> ConstrainedPPO:
     """Return a fresh algorithm.
 
     Raises:
@@ -60,9 +74,10 @@ def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """
     _require_device(config.device)
     try:
-        return config.method.build(env, config.seed, config.device)
+        model: ConstrainedPPO = config.method.build(env, config.seed, config.device)
     except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
         raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
+    return model
 
 
 def _require_device(name: str) -> None:
@@ -77,7 +92,7 @@ def _require_device(name: str) -> None:
         raise ConfigError(f"device {name!r} is not available: torch sees {found} {kind} devices")
 
 
-def load_model(config: TrainConfig, checkpoint: Path) -> BaseAlgorithm:
+def load_model(config: TrainConfig, checkpoint: Path) -> ConstrainedPPO:
     """Return the model of a run with a checkpoint's content, on one copy of its environment.
 
     Raises:
@@ -95,18 +110,18 @@ def load_model(config: TrainConfig, checkpoint: Path) -> BaseAlgorithm:
     return model
 
 
-def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Array], Array]:
+def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Observation], Array]:
     """Return the policy as a function of raw observations (N, obs), normalised as in training.
 
     The function raises `CheckpointError` when the policy's numbers are not finite.
     """
     normalizer = model.get_vec_normalize_env()
 
-    def predict(observation: Array) -> Array:
+    def predict(observation: Observation) -> Array:
         seen = observation if normalizer is None else normalizer.normalize_obs(observation)
         try:
             with th.no_grad():
-                action, _ = model.predict(np.asarray(seen), deterministic=deterministic)
+                action, _ = model.predict(seen, deterministic=deterministic)
         except ValueError as error:
             raise CheckpointError(f"the policy's numbers are not finite ({' '.join(str(error).split())[:100]})") from error
         return action

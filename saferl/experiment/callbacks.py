@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
+from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.evaluation.rollout import play
 from saferl.evaluation.statistics import rank, summarize
-from saferl.experiment.build import discount, make_engine, predictor
+from saferl.experiment.build import discount, make_copies, predictor
 from saferl.experiment.checkpoint import save_checkpoint
 from saferl.experiment.config import TrainConfig
 from saferl.experiment.run_folder import RunFolder
+from saferl.experiment.training_state import training_state
 from saferl.tracking.rows import append_row
 from saferl.tracking.tensorboard import log_bounds, log_hparams, write_layout
 
@@ -67,29 +73,6 @@ class ProgressBar(BaseCallback):
         self._progress.stop()
 
 
-class Checkpoints(BaseCallback):
-    """Writes ``last.pt`` between updates, at most `seconds` apart, and once at the end."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__()
-        self._path, self._seconds, self._written = path, seconds, time.monotonic()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        if time.monotonic() - self._written >= self._seconds:
-            self.write()
-
-    def write(self) -> None:
-        """Write the checkpoint now."""
-        save_checkpoint(self.model, self._path)
-        self._written = time.monotonic()
-
-    def _on_training_end(self) -> None:
-        self.write()
-
-
 class ConstrainedEvaluation(BaseCallback):
     """Plays episodes with the deterministic policy and keeps the best feasible policy as ``best.pt``.
 
@@ -105,8 +88,8 @@ class ConstrainedEvaluation(BaseCallback):
         self._best: tuple[float, ...] | None = None
 
     def _on_training_start(self) -> None:
-        self._engine = make_engine(self._config, self._settings.episodes)
-        specs = self._engine.constraints.to_specs()
+        self._copies = make_copies(self._config, self._settings.episodes)
+        specs = self._copies.constraints.to_specs()
         write_layout(self.logger, specs)
         log_hparams(self.logger, self._config.model_dump(mode="json"), specs)
 
@@ -114,7 +97,7 @@ class ConstrainedEvaluation(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        log_bounds(self.logger, self._engine.constraints.to_specs())
+        log_bounds(self.logger, self._copies.constraints.to_specs())
 
     def _on_rollout_start(self) -> None:
         if self._settings.times and self.num_timesteps >= self._next:
@@ -124,11 +107,20 @@ class ConstrainedEvaluation(BaseCallback):
     def _on_training_end(self) -> None:
         self.evaluate()
 
+    def state(self) -> dict[str, Any]:
+        """Return when the next evaluation is due and what the best so far was, as plain values."""
+        return {"next": self._next, "best": None if self._best is None else list(self._best)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._next = float(state["next"])
+        self._best = None if state["best"] is None else tuple(float(x) for x in state["best"])
+
     def evaluate(self) -> None:
         """Evaluate now, log the result, and keep the policy if it is the best so far."""
-        constraints = self._engine.constraints
+        constraints = self._copies.constraints
         seed = self._config.seed + EVAL_SEED_OFFSET
-        episodes = play(self._engine, predictor(self.model, deterministic=True), seed, discount(self._config))
+        episodes = play(self._copies, predictor(self.model, deterministic=True), seed, discount(self._config))
         summary = summarize(episodes, constraints, self._settings.violation_tolerance)
         self._log(summary)
         if self._best is None or rank(summary) > self._best:
@@ -137,7 +129,7 @@ class ConstrainedEvaluation(BaseCallback):
 
     def _log(self, summary: dict[str, Any]) -> None:
         """Write an evaluation into TensorBoard and ``evaluations.csv``."""
-        limited = [c.name for c in self._engine.constraints if c.cost_limit is not None]
+        limited = [c.name for c in self._copies.constraints if c.cost_limit is not None]
         row: dict[str, Any] = {
             "timesteps": self.num_timesteps,
             "mean_reward": summary["return_mean"],
@@ -157,3 +149,51 @@ class ConstrainedEvaluation(BaseCallback):
         # at once, as SB3's evaluation does: otherwise the numbers would be stamped with the next rollout's steps
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
+
+
+class Checkpoints(BaseCallback):
+    """Writes ``last.pt`` between updates, at most `seconds` apart, and once at the end."""
+
+    model: ConstrainedPPO
+
+    def __init__(self, path: Path, seconds: float, evaluation: ConstrainedEvaluation) -> None:
+        super().__init__()
+        self._path, self._seconds, self._written = path, seconds, time.monotonic()
+        self._evaluation = evaluation
+        self._stop = False
+
+    @contextmanager
+    def stop_between_rollouts(self) -> Iterator[None]:
+        """Within it, the first Control-C or SIGTERM lets the iteration end, so that nothing is lost; a second one does not."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals belong to the main thread
+            return
+
+        def ask(number: int, frame: Any) -> None:
+            if self._stop:
+                raise KeyboardInterrupt
+            self._stop = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self._stop or time.monotonic() - self._written >= self._seconds:
+            self.write()
+        if self._stop:
+            raise KeyboardInterrupt
+
+    def write(self) -> None:
+        """Write the checkpoint now; only between two rollouts is it one from which training can go on."""
+        save_checkpoint(self.model, self._path, {**training_state(self.model), "evaluation": self._evaluation.state()})
+        self._written = time.monotonic()
+
+    def _on_training_end(self) -> None:
+        self.write()

@@ -22,8 +22,14 @@ _UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueErr
 _PLAIN = ("num_timesteps", "_n_updates", "_current_progress_remaining", "_total_timesteps")
 
 
-def save_checkpoint(model: BaseAlgorithm, path: Path) -> None:
-    """Write everything the policy and its training consist of; the old file stays until the new one is complete."""
+def save_checkpoint(model: BaseAlgorithm, path: Path, training: dict[str, Any] | None = None) -> None:
+    """Write the policy, its optimisers and normalisation; the old file stays until the new one is complete.
+
+    Args:
+        model: What to save.
+        path: Where.
+        training: What its training needs to go on, from `saferl.experiment.training_state`; None for a policy alone.
+    """
     modules, _ = model._get_torch_save_params()
     state: dict[str, Any] = {
         "format": FORMAT,
@@ -32,6 +38,7 @@ def save_checkpoint(model: BaseAlgorithm, path: Path) -> None:
         "states": {name: _attribute(model, name).state_dict() for name in modules},
         "plain": {name: getattr(model, name) for name in _PLAIN},
         "normalization": _normalization(model.get_vec_normalize_env()),
+        "training": training,
     }
     temporary = path.with_name(path.name + ".part")
     th.save(state, temporary)
@@ -73,7 +80,10 @@ def restore(model: BaseAlgorithm, state: dict[str, Any], path: Path) -> None:
     try:
         check_constraints(state["constraints"], getattr(model, "constraint_specs", []))
         for name, content in state["states"].items():
-            _attribute(model, name).load_state_dict(content)
+            part = _attribute(model, name)
+            part.load_state_dict(content)
+            if isinstance(part, th.optim.Optimizer):
+                _require_whole(part, name)
         for name, value in state["plain"].items():
             setattr(model, name, value)
         normalizer = model.get_vec_normalize_env()
@@ -82,6 +92,18 @@ def restore(model: BaseAlgorithm, state: dict[str, Any], path: Path) -> None:
     except (SaferlError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"checkpoint {path} does not fit this configuration ({reason})") from error
+
+
+def _require_whole(optimizer: th.optim.Optimizer, name: str) -> None:
+    """Refuse an optimiser state that would fail in the first step of training."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter)
+            if state is None:
+                continue
+            moments = [state[key] for key in ("exp_avg", "exp_avg_sq")]
+            if not isinstance(state["step"], th.Tensor) or any(moment.shape != parameter.shape for moment in moments):
+                raise CheckpointError(f"the state of {name} does not belong to its parameters")
 
 
 def _attribute(model: BaseAlgorithm, dotted: str) -> Any:
@@ -96,18 +118,22 @@ def _normalization(env: VecNormalize | None) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = {"return": _moments(env.ret_rms), "returns": th.from_numpy(np.array(env.returns))}
     if env.norm_obs:
-        if not isinstance(env.obs_rms, RunningMeanStd):
-            raise CheckpointError("only Box observations are supported by checkpoints")
-        content["observation"] = _moments(env.obs_rms)
+        content["observation"] = {key: _moments(rms) for key, rms in _observation_statistics(env).items()}
     return content
+
+
+def _observation_statistics(env: VecNormalize) -> dict[str, RunningMeanStd]:
+    """Return the statistics by key of a Dict observation, or under an empty key."""
+    return env.obs_rms if isinstance(env.obs_rms, dict) else {"": env.obs_rms}
 
 
 def _restore_normalization(env: VecNormalize, content: dict[str, Any]) -> None:
     _restore_moments(env.ret_rms, content["return"], "return")
     if env.norm_obs:
-        if not isinstance(env.obs_rms, RunningMeanStd) or "observation" not in content:
+        if "observation" not in content:
             raise CheckpointError("the checkpoint has no observation statistics, the configuration asks for them")
-        _restore_moments(env.obs_rms, content["observation"], "observation")
+        for key, rms in _observation_statistics(env).items():
+            _restore_moments(rms, content["observation"][key], f"observation {key}".strip())
     returns = content["returns"].numpy()
     if returns.shape == env.returns.shape:
         env.returns = returns.copy()

@@ -34,14 +34,19 @@ class EnvConfig(_Section):
     """Which environment, how many copies, and changes to its constraints.
 
     Attributes:
+        id: A task of ours, or any id that Gymnasium knows; ``package.module:Name-v0`` imports the module first.
         limits: New limits by constraint name.
+        cost_limits: New bounds on the expected cost per episode by constraint name.
         constraints: Constraint specifications in place of the task's own.
-        kwargs: Keyword arguments of the task.
+        kwargs: Keyword arguments of the task or environment.
+        normalize_observation: Whether the policy sees observations divided by their running deviation; Box parts only.
+        normalize_reward: Whether the critic sees rewards divided by the running deviation of returns.
     """
 
     id: str
     num_envs: PositiveInt = 64
     limits: dict[str, float] = Field(default_factory=dict)
+    cost_limits: dict[str, float] = Field(default_factory=dict)
     constraints: list[dict[str, Any]] | None = None
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -60,7 +65,8 @@ class EnvConfig(_Section):
     @field_validator("id")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in task_ids():
+        # ids of other packages are known once the environment is made, which may import their module
+        if value.startswith("saferl/") and value not in task_ids():
             raise ValueError(choose("environment", value, task_ids()))
         return value
 
@@ -69,6 +75,7 @@ class EnvConfig(_Section):
         return {
             "constraints": self.constraints,
             "limits": self.limits,
+            "cost_limits": self.cost_limits,
             "max_episode_steps": self.max_episode_steps,
             **self.kwargs,
         }
@@ -129,9 +136,10 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(
 
 
 def builtin_configs() -> dict[str, str]:
-    """Return the configurations that come with the package: name to YAML text."""
+    """Return the configurations that come with the package: name to YAML text. Grids of benchmarks are none."""
     root = Path(str(resources.files("saferl.configs")))
-    return {p.relative_to(root).with_suffix("").as_posix(): p.read_text(encoding="utf-8") for p in sorted(root.rglob("*.yaml"))}
+    paths = {p.relative_to(root).with_suffix("").as_posix(): p for p in sorted(root.rglob("*.yaml"))}
+    return {name: p.read_text(encoding="utf-8") for name, p in paths.items() if not name.startswith("grids/")}
 
 
 def read_config(name: str) -> tuple[dict[str, Any], str]:
@@ -207,7 +215,8 @@ def build_config(data: Mapping[str, Any], source: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(explain(error, data, source)) from error
+        # a key may hold anything, line ends among it
+        raise ConfigError(" ".join(explain(error, data, source).split())) from error
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
 

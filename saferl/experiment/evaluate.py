@@ -10,12 +10,13 @@ import torch as th
 from saferl.evaluation.report import POLICIES, Report, to_markdown
 from saferl.evaluation.rollout import join, play
 from saferl.evaluation.statistics import summarize
-from saferl.experiment.build import discount, load_model, make_engine, predictor, set_threads
+from saferl.experiment.build import discount, load_model, make_copies, predictor, set_threads
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
 from saferl.experiment.run_folder import RunFolder, provenance
+from saferl_envs.tasks import task_ids
 
-AT_ONCE = 256
-"""Episodes played side by side."""
+AT_ONCE, AT_ONCE_ELSEWHERE = 256, 16
+"""Episodes played side by side: in a batch of a task's copies, and of another environment, each copy of which is an object."""
 
 
 def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str = "best") -> Report:
@@ -39,7 +40,8 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
     checkpoint = folder.checkpoint(which)
     set_threads(config)
     model = load_model(config, checkpoint)
-    constraints = make_engine(config, 1).constraints
+    constraints = make_copies(config, 1).constraints
+    at_once = AT_ONCE if config.env.id in task_ids() else AT_ONCE_ELSEWHERE
     report: Report = {
         "env_id": config.env.id,
         "method": config.method.name,
@@ -55,12 +57,13 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
         th.manual_seed(seed)
         predict = predictor(model, policy == "deterministic")
         played = []
-        for first in range(0, episodes, AT_ONCE):
-            engine = make_engine(config, min(AT_ONCE, episodes - first))
-            played.append(play(engine, predict, 2 * EVAL_SEED_OFFSET + seed + first, discount(config)))
+        for first in range(0, episodes, at_once):
+            copies = make_copies(config, min(at_once, episodes - first))
+            played.append(play(copies, predict, 2 * EVAL_SEED_OFFSET + seed + first, discount(config)))
         report[policy] = summarize(join(played), constraints, config.evaluation.violation_tolerance)
     report |= {key: report["deterministic"][key] for key in ("return_mean", "return_interval", "feasible")}
     report |= {key: value for key, value in provenance().items() if key in ("versions", "commit", "machine")}
     folder.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     folder.report.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
+    folder.seal(folder.report, folder.report.with_suffix(".md"))
     return report

@@ -1,20 +1,25 @@
-"""Training: from a configuration to a run folder."""
+"""Training: from a configuration to a run folder, and on from where one was killed."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
+from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.experiment.build import make_model, make_vec_env, set_threads
 from saferl.experiment.callbacks import Checkpoints, ConstrainedEvaluation, ProgressBar
+from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
 from saferl.experiment.run_folder import RunFolder
+from saferl.experiment.training_state import restore_training
 from saferl.experiment.visualize import add_clip_to_tensorboard, render_rollout
+from saferl.tracking.rows import trim_rows
 from saferl.tracking.tensorboard import make_logger
-from saferl_envs.errors import ConfigError, Interrupted
+from saferl_envs.errors import CheckpointError, ConfigError, Interrupted
 
 
 def train(config: TrainConfig, run_dir: str | Path, console: Console | None = None) -> RunFolder:
@@ -35,16 +40,69 @@ def train(config: TrainConfig, run_dir: str | Path, console: Console | None = No
     set_threads(config)
     model = make_model(config, make_vec_env(config, Path(run_dir) / "diverged"))
     folder = RunFolder.create(run_dir, config)
-    model.set_logger(make_logger(folder.path))
-    checkpoints = Checkpoints(folder.last, config.checkpoint_seconds)
+    try:
+        return _run(config, folder, model, None, console)
+    finally:
+        folder.unlock()
+
+
+def resume(run_dir: str | Path, console: Console | None = None) -> RunFolder:
+    """Go on with a training that was killed or interrupted, as if it had not been, and return its run folder.
+
+    On the same machine the final weights equal those of an uninterrupted run, bit for bit. Where the run was killed before
+    its first checkpoint, it begins again.
+
+    Args:
+        run_dir: The run folder.
+        console: Where progress is shown; None shows nothing.
+
+    Raises:
+        CheckpointError: The folder or its checkpoint is missing, damaged, or does not fit.
+        ConfigError: Another process trains in the folder, or training has finished.
+        Interrupted: Control-C; the checkpoint has been written.
+    """
+    folder = RunFolder.open(run_dir)
+    folder.lock()
+    try:
+        if folder.finished:
+            raise ConfigError(f"training in {folder.path} has finished; there is nothing to resume")
+        config = folder.config()
+        set_threads(config)
+        model = make_model(config, make_vec_env(config, folder.dumps))
+        state = read_checkpoint(folder.last) if folder.last.is_file() else None
+        if state is not None:
+            restore(model, state, folder.last)
+            if not isinstance(state.get("training"), dict):
+                raise CheckpointError(f"checkpoint {folder.last} holds a policy but no training state: it cannot be resumed")
+        return _run(config, folder, model, state and state["training"], console)
+    finally:
+        folder.unlock()
+
+
+def _run(
+    config: TrainConfig, folder: RunFolder, model: ConstrainedPPO, state: dict[str, Any] | None, console: Console | None
+) -> RunFolder:
+    """Train to the end, from the beginning or from a checkpoint's training state."""
+    began_at = 0 if state is None else model.num_timesteps
+    evaluation = ConstrainedEvaluation(config, folder)
+    checkpoints = Checkpoints(folder.last, config.checkpoint_seconds, evaluation)
+    if state is not None:
+        restore_training(model, state)
+        evaluation.load_state(state["evaluation"])
+        # an evaluation that was due at the checkpoint comes after it, so it is done again
+        trim_rows(folder.path / "evaluations.csv", "timesteps", began_at - 1)
+    else:
+        (folder.path / "evaluations.csv").unlink(missing_ok=True)
+    model.set_logger(make_logger(folder.path, resumed_at=None if state is None else began_at))
     bar = ProgressBar(config.total_timesteps, console) if console is not None else None
-    callbacks = [checkpoints, ConstrainedEvaluation(config, folder), *([bar] if bar else [])]
+    callbacks = CallbackList([checkpoints, evaluation, *([bar] if bar else [])])
     began = time.monotonic()
     try:
-        model.learn(config.total_timesteps, callback=CallbackList(callbacks), log_interval=1)
+        with checkpoints.stop_between_rollouts():
+            left = config.total_timesteps - began_at
+            model.learn(left, callback=callbacks, log_interval=1, reset_num_timesteps=state is None)
     except KeyboardInterrupt:
-        checkpoints.write()
-        raise Interrupted(f"interrupted after {model.num_timesteps:,} steps; the policy so far is in {folder.last}") from None
+        raise Interrupted(f"interrupted after {model.num_timesteps:,} steps; go on with: saferl resume {folder.path}") from None
     except ValueError as error:
         if "invalid values" not in str(error):
             raise
@@ -57,10 +115,11 @@ def train(config: TrainConfig, run_dir: str | Path, console: Console | None = No
             bar.stop()
     seconds = time.monotonic() - began
     if console is not None:
-        rate = model.num_timesteps / seconds
-        console.print(f"trained {model.num_timesteps:,} steps in {seconds:.0f} s ({rate:,.0f} steps/s)")
+        steps = model.num_timesteps - began_at
+        console.print(f"trained {steps:,} steps in {seconds:.0f} s ({steps / max(seconds, 1e-9):,.0f} steps/s)")
     if config.video.seconds > 0:
         rollout = render_rollout(config, folder.checkpoint("best"), config.video, seed=config.seed)
         add_clip_to_tensorboard(model.logger, folder.path, rollout, model.num_timesteps)
     model.logger.close()
+    folder.seal()
     return folder

@@ -10,13 +10,13 @@ import numpy as np
 from stable_baselines3.common.logger import Logger
 
 from saferl.evaluation.traces import TracePanel, TraceSpec, compose
-from saferl.experiment.build import load_model, make_engine, predictor
+from saferl.experiment.build import load_model, make_copies, predictor
 from saferl.experiment.checkpoint import read_checkpoint
 from saferl.experiment.config import TrainConfig, VideoConfig
 from saferl.experiment.run_folder import RunFolder
 from saferl.tracking.tensorboard import make_logger, writer_of
 from saferl.tracking.video import clip_in_event_file, gif_summary, write_mp4
-from saferl_envs.env_renderer import EnvRenderer
+from saferl_envs.copies import clip_actions
 from saferl_envs.errors import SaferlError
 
 CLIP_TAG = "rollout/video"
@@ -37,31 +37,31 @@ def render_rollout(
     config: TrainConfig, checkpoint: Path, video: VideoConfig, seed: int, deterministic: bool = True
 ) -> RenderedRollout:
     """Play one episode of a checkpoint and draw it."""
-    engine = make_engine(config, 1)
+    copies = make_copies(config, 1)
     predict = predictor(load_model(config, checkpoint), deterministic)
-    engine.seed([seed])
-    engine.reset()
-    timestep = engine.simulation.control_timestep
-    steps = min(engine.max_episode_steps, max(1, round(video.seconds / timestep)))
+    copies.seed([seed])
+    copies.reset()
+    timestep = copies.control_timestep
+    steps = min(copies.max_episode_steps, max(1, round(video.seconds / timestep)))
     stride = max(1, round(1.0 / (MAX_FPS * timestep)))
-    limits = np.array([c.limit for c in engine.constraints])
-    upward = np.array([c.bounds_from_above for c in engine.constraints])
-    renderer = EnvRenderer(engine.simulation, engine.task.camera, video.width, video.height)
+    limits = np.array([c.limit for c in copies.constraints])
+    upward = np.array([c.bounds_from_above for c in copies.constraints])
+    renderer = copies.renderer(video.width, video.height)
     history = np.full((steps, len(limits)), np.nan)
     pictures: list[tuple[int, np.ndarray[Any, Any]]] = []
-    observation = engine.observe()
+    observation = copies.observe()
     for t in range(steps):
-        step = engine.step(np.clip(predict(observation), engine.action_low, engine.action_high))
+        step = copies.step(clip_actions(copies.action_space, predict(observation)))
         observation = step.observation
-        worst = engine.constraints.worst(step.values)[0]
+        worst = copies.constraints.worst(step.values)[0]
         history[t] = np.where(upward, limits + worst, limits - worst)
         if t % stride == 0:
             pictures.append((t, renderer.render("rgb_array")))
         if step.terminated[0] or step.truncated[0]:
             break
-    notice = renderer.frames.notice
+    notice = renderer.notice
     renderer.close()
-    specs = [TraceSpec(c.name, c.unit, c.limit, upper=c.bounds_from_above) for c in engine.constraints]
+    specs = [TraceSpec(c.name, c.unit, c.limit, upper=c.bounds_from_above) for c in copies.constraints]
     panel = TracePanel(specs, horizon=steps, width=video.width, height=video.height)
     frames = [compose(picture, panel.draw(history[: t + 1], t)) for t, picture in pictures]
     return RenderedRollout(frames, 1.0 / (timestep * stride), notice)
@@ -107,4 +107,5 @@ def visualize(run_dir: str | Path, video: VideoConfig, seed: int, deterministic:
         logger, folder.path, rollout, int(read_checkpoint(model_file)["plain"]["num_timesteps"])
     )
     logger.close()
+    folder.seal(mp4, *folder.path.glob("events.out.tfevents.*"))
     return Visualized(mp4, len(rollout.frames), CLIP_TAG, clip_frames, rollout.notice)

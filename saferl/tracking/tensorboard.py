@@ -7,19 +7,52 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.logger import (
+    CSVOutputFormat,
     HParam,
+    KVWriter,
     Logger,
     TensorBoardOutputFormat,
     make_output_format,
 )
 from torch.utils.tensorboard import SummaryWriter
 
+from saferl.tracking.rows import trim_rows
+
 Spec = Mapping[str, Any]
 
 
-def make_logger(folder: Path, formats: Sequence[str] = ("csv", "tensorboard")) -> Logger:
-    """Return SB3's logger writing ``progress.csv`` and TensorBoard's event file into a run folder."""
-    return Logger(str(folder), [make_output_format(kind, str(folder)) for kind in formats])
+def make_logger(folder: Path, formats: Sequence[str] = ("csv", "tensorboard"), resumed_at: int | None = None) -> Logger:
+    """Return SB3's logger writing ``progress.csv`` and TensorBoard's event file into a run folder.
+
+    Args:
+        folder: The run folder.
+        formats: What to write.
+        resumed_at: Number of steps at which training goes on, or None at its start. What was logged later is forgotten.
+    """
+    if resumed_at is None:
+        return Logger(str(folder), [make_output_format(kind, str(folder)) for kind in formats])
+    outputs: list[KVWriter] = []
+    if "csv" in formats:
+        trim_rows(folder / "progress.csv", "time/total_timesteps", resumed_at)
+        outputs.append(ContinuedCSV(str(folder / "progress.csv")))
+    if "tensorboard" in formats:
+        output = TensorBoardOutputFormat(str(folder))
+        output.writer.close()
+        output.writer = SummaryWriter(log_dir=str(folder), purge_step=resumed_at + 1)
+        outputs.append(output)
+    return Logger(str(folder), outputs)
+
+
+class ContinuedCSV(CSVOutputFormat):
+    """SB3's CSV output, going on in a file that exists; SB3's own begins by emptying it."""
+
+    def __init__(self, filename: str) -> None:
+        path = Path(filename)
+        path.touch()
+        self.file = path.open("r+t", encoding="utf-8")
+        self.keys = [key for key in self.file.readline().rstrip("\n").split(",") if key]
+        self.separator, self.quotechar = ",", '"'
+        self.file.seek(0, 2)
 
 
 def writer_of(logger: Logger) -> SummaryWriter:

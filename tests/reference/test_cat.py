@@ -8,7 +8,7 @@ from saferl.algorithms.cat import CaT
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.buffers import ContinuationRolloutBuffer
 from saferl.termination import FLOOR, TerminationProbability, curriculum, matched_memory
-from saferl.vec import TaskVecEnv
+from saferl.vec import ConstrainedVecEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -122,7 +122,7 @@ def weights(model):
 
 
 def make_env(env_id="saferl/HalfCheetahLimits-v0", **kwargs):
-    return VecNormalize(TaskVecEnv(env_id, 8, threads=1, max_episode_steps=40, **kwargs))
+    return VecNormalize(ConstrainedVecEnv(env_id, 8, threads=1, max_episode_steps=40, **kwargs))
 
 
 ARGUMENTS = {"n_steps": 32, "batch_size": 64, "n_epochs": 2, "seed": 3, "device": "cpu"}
@@ -168,7 +168,7 @@ def test_a_zip_keeps_every_bit_and_training_goes_on_identically(tmp_path):
 def test_a_model_refuses_an_environment_with_other_constraints(tmp_path):
     model = CaT("MlpPolicy", make_env(), **ARGUMENTS)
     with pytest.raises(CheckpointError, match="joint_speed"):
-        model.set_env(VecNormalize(TaskVecEnv("saferl/HalfCheetahVelocity-v0", 8)))
+        model.set_env(VecNormalize(ConstrainedVecEnv("saferl/HalfCheetahVelocity-v0", 8)))
 
 
 def test_rewards_of_mixed_sign_keep_their_penalties():
@@ -181,7 +181,7 @@ def test_rewards_of_mixed_sign_keep_their_penalties():
     values[:2, 0] = 1.0
     own = np.array([2.0, -2.0, 2.0, -2.0, 0.0, 0.0, 0.0, 0.0])
     bonus = np.array([0.5, 0.5, 0.5, 0, 0, 0, 0, 0])
-    recorded = Recorded(Evaluation(values, np.zeros((8, 2)), values[:, :2] > 0), own)
+    recorded = Recorded(Evaluation(values, np.zeros((8, 2)), values[:, :2] > 0), own, {})
     keep, scaled = model.continuation(recorded, own + bonus)
     np.testing.assert_allclose(keep[:3], [0.95, 0.95, 1.0])
     np.testing.assert_allclose(scaled[:4], [2.0 * 0.95 + 0.5 * 0.95, -2.0 + 0.5 * 0.95, 2.5, -2.0])

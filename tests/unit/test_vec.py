@@ -6,8 +6,9 @@ import gymnasium
 import numpy as np
 import pytest
 from saferl import vec
+from saferl.episode_costs import EpisodeCosts
 from saferl.recorder import StepRecorder
-from saferl.vec import LazyInfos, TaskVecEnv
+from saferl.vec import ConstrainedVecEnv, LazyInfos
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -20,7 +21,7 @@ N, LIMIT = 3, 25  # a random Hopper falls after about twenty steps, so both ends
 
 
 def ours(num=N, **kwargs):
-    return TaskVecEnv(HOPPER, num, threads=1, **{"max_episode_steps": LIMIT, "limits": {"speed": 0.2}, **kwargs})
+    return ConstrainedVecEnv(HOPPER, num, threads=1, **{"max_episode_steps": LIMIT, "limits": {"speed": 0.2}, **kwargs})
 
 
 def theirs(num=N):
@@ -102,26 +103,53 @@ def test_a_seed_is_used_once():
 
 
 def test_episode_statistics_hold_the_sum_of_every_constraints_costs():
-    env = ours()
+    base = ours()
+    env = StepRecorder(base)
     env.seed(0)
     env.reset()
-    returns, lengths, costs, episodes = np.zeros(N), np.zeros(N, int), np.zeros((N, 1)), 0
+    returns, lengths, costs, episodes, expected = np.zeros(N), np.zeros(N, int), np.zeros((N, 1)), 0, []
     for action in actions(80):
         _, rewards, dones, infos = env.step(action)
         returns += rewards
         lengths += 1
-        costs += env.last_step.costs
+        costs += base.last_step.costs
         for i in range(N):
             assert ("episode" in infos[i]) == dones[i]
         for i in np.flatnonzero(dones):
             episode = infos[i]["episode"]
             assert episode["l"] == lengths[i]
             assert episode["r"] == pytest.approx(returns[i])
-            np.testing.assert_allclose(episode["costs"], costs[i])
             assert infos[i]["episode_cost"] == costs[i, 0]
+            expected.append(costs[i].copy())
             returns[i], lengths[i], costs[i] = 0.0, 0, 0.0
             episodes += 1
     assert episodes >= 6
+    np.testing.assert_allclose(np.array(env.episodes.finished), expected)
+    np.testing.assert_allclose(env.episodes.take_fresh(), np.mean(expected, axis=0))
+    assert env.episodes.take_fresh() is None
+
+
+@pytest.mark.parametrize("aggregate", ["sum", "mean", "discounted"])
+def test_episode_costs_aggregate_as_the_constraint_says(aggregate):
+    class Stub:
+        def __init__(self, name):
+            self.aggregate = aggregate
+
+    episodes = EpisodeCosts([Stub("a")], 2)
+    episodes.gamma = 0.5
+    costs = np.array([[1.0, 4.0], [2.0, 4.0], [3.0, 4.0]])
+    for t in range(3):
+        episodes.add(costs[t][:, None], np.array([t == 2, False]))
+    expected = {"sum": 6.0, "mean": 2.0, "discounted": 1.0 + 0.5 * 2.0 + 0.25 * 3.0}[aggregate]
+    assert [float(e[0]) for e in episodes.finished] == [expected]
+    assert list(episodes.lengths) == [3]
+    saved = episodes.state()
+    other = EpisodeCosts([Stub("a")], 2)
+    other.gamma = 0.5
+    other.load_state(saved)
+    for record in (episodes, other):
+        record.add(np.ones((2, 1)), np.array([False, True]))
+    np.testing.assert_array_equal(np.array(episodes.finished), np.array(other.finished))
 
 
 def test_a_reset_forgets_the_running_episode():

@@ -1,0 +1,285 @@
+"""PPO with cost critics: what every method that weighs reward advantages against cost advantages is built on.
+
+Constraints that have a cost limit take part; the others are recorded and logged. Each has a value network, its advantages
+are those of costs (never flipped), and a method says in `mix` how they join the reward's advantages.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.utils import explained_variance
+from torch.nn import functional
+
+from saferl.algorithms.ppo import ConstrainedPPO, PPOSettings
+from saferl.cost_critics import CostCritics, cost_advantages
+from saferl.rollout_tensors import Rollout, stack
+from saferl_envs.errors import ConfigError, choose
+
+Array = np.ndarray[Any, Any]
+Scaling = Literal["none", "center", "standardize"]
+Estimate = Literal["rate", "episodes"]
+SHORTEST_MEMORY = 10
+
+
+class CostCriticPPO(ConstrainedPPO):
+    """PPO whose policy gradient also sees cost advantages.
+
+    Args:
+        policy: As for SB3's PPO.
+        env: An environment with constraints, at least one of them with a cost limit.
+        cost_limits: Cost limits by constraint name in place of the environment's, e.g. stricter ones to train against.
+        cost_gamma: Discount of costs in the critics, or None for the reward's.
+        cost_gae_lambda: Weight of longer returns in cost advantages, or None for the reward's.
+        cost_learning_rate: Of the cost critics, or None for the policy's.
+        cost_net_arch: Hidden widths of each cost critic.
+        cost_scaling: What is done to the cost advantages of a rollout: nothing, the mean removed (OmniSafe), or
+            divided by their standard deviation too (FSRL).
+        cost_estimate: How a rollout tells the mean episode cost: ``episodes`` takes the episodes that ended in it, as the
+            papers do, and knows nothing where none did; ``rate`` takes its mean cost per step times the mean length of the
+            last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours).
+        **kwargs: Further arguments of SB3's PPO.
+
+    Raises:
+        ConfigError: No constraint has a cost limit, or `cost_limits` names a constraint that does not exist.
+    """
+
+    cost_critics: CostCritics
+    limited: list[int]
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *args: Any,
+        cost_limits: Mapping[str, float] | None = None,
+        cost_gamma: float | None = None,
+        cost_gae_lambda: float | None = None,
+        cost_learning_rate: float | None = None,
+        cost_net_arch: tuple[int, ...] = (64, 64),
+        cost_scaling: Scaling = "center",
+        cost_estimate: Estimate = "rate",
+        **kwargs: Any,
+    ) -> None:
+        self.cost_limits = dict(cost_limits or {})
+        self.cost_gamma, self.cost_gae_lambda = cost_gamma, cost_gae_lambda
+        self.cost_learning_rate, self.cost_net_arch = cost_learning_rate, tuple(cost_net_arch)
+        self.cost_scaling, self.cost_estimate = cost_scaling, cost_estimate
+        super().__init__(policy, env, *args, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        names = [spec["name"] for spec in self.constraint_specs]
+        for name in self.cost_limits:
+            if name not in names:
+                raise ConfigError(choose("constraint", name, names, "method.cost_limits"))
+        found = [self.cost_limits.get(spec["name"], spec.get("cost_limit")) for spec in self.constraint_specs]
+        limits = {c: float(limit) for c, limit in enumerate(found) if limit is not None}
+        self.limited = list(limits)
+        if not self.limited:
+            raise ConfigError(
+                f"none of the constraints ({', '.join(names)}) has a cost limit, which this method enforces; "
+                f"set one, e.g. --env.cost-limits.{names[0].replace('_', '-')} 25"
+            )
+        gamma = self.gamma if self.cost_gamma is None else self.cost_gamma
+        self.cost_critics = CostCritics(
+            self.policy.features_dim,
+            len(self.limited),
+            self.cost_net_arch,
+            self.policy.activation_fn,
+            learning_rate=1e-3,  # set before every update
+            scale=1.0 - gamma if gamma < 1.0 else 1e-3,
+        ).to(self.device)
+        self.set_limits(list(limits.values()), [self.constraint_specs[c].get("sense", "<=") for c in limits])
+
+    @abstractmethod
+    def set_limits(self, limits: list[float], senses: list[str]) -> None:
+        """Take the cost limits and senses of the limited constraints, once, before training."""
+
+    @abstractmethod
+    def see_costs(self, costs: Array | None) -> None:
+        """Take the mean episode costs (C,) of the limited constraints in a rollout, or None where it tells nothing."""
+
+    @abstractmethod
+    def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
+        """Return the advantages (B,) that the policy follows, from standardised reward (B,) and cost advantages (B, C)."""
+
+    def mean_costs(self) -> Array | None:
+        """Return the mean episode costs (C,) of the limited constraints in the rollout, by `cost_estimate`."""
+        episodes, buffer = self.recorder.episodes, self._buffer
+        by_episode = episodes.take_fresh()
+        if self.cost_estimate == "episodes":
+            return None if by_episode is None else by_episode[self.limited]
+        if not episodes.lengths:
+            return None
+        rates = buffer.costs.mean(axis=(0, 1), dtype=np.float64)[self.limited]
+        aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
+        recent = list(episodes.lengths)[-max(SHORTEST_MEMORY, self.n_envs) :]
+        found = rates * [1.0 if aggregate == "mean" else float(np.mean(recent)) for aggregate in aggregates]
+        for c, aggregate in enumerate(aggregates):
+            if aggregate == "discounted":
+                # a discounted sum depends on when in an episode costs fall, which a rate does not tell
+                found[c] = np.mean([costs[self.limited[c]] for costs in episodes.finished])
+        return np.asarray(found)
+
+    @property
+    def _buffer(self) -> Any:
+        return self.rollout_buffer
+
+    def _features(self, observations: Any) -> th.Tensor:
+        with th.no_grad():
+            features = self.policy.extract_features(observations, self.policy.features_extractor)
+        return features if isinstance(features, th.Tensor) else features[1]
+
+    def _evaluate_costs(self) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Return features (B, F), cost advantages (B, C) and scaled critic targets (B, C) of the rollout."""
+        buffer, steps = self._buffer, self.n_steps
+        newest: Any = self._last_obs
+        shape = (self.n_envs, steps, len(self.limited))
+        features = self._features(buffer.flat_observations())
+        values = self.cost_critics.values(features).cpu().numpy().reshape(shape).swapaxes(0, 1)
+        last, _ = self.policy.obs_to_tensor(newest)
+        next_values = np.concatenate((values[1:], self.cost_critics.values(self._features(last)).cpu().numpy()[np.newaxis]))
+        next_values[buffer.ended] = 0.0
+        if buffer.truncated:
+            observations = stack([observation for _, _, observation in buffer.truncated])
+            found = self.cost_critics.values(self._features(self.policy.obs_to_tensor(observations)[0])).cpu().numpy()
+            for (t, copy, _), value in zip(buffer.truncated, found, strict=True):
+                next_values[t, copy] = value
+        gamma = self.gamma if self.cost_gamma is None else self.cost_gamma
+        gae_lambda = self.gae_lambda if self.cost_gae_lambda is None else self.cost_gae_lambda
+        costs = buffer.costs[..., self.limited]
+        advantages, returns = cost_advantages(costs, values, next_values, buffer.ended, gamma, gae_lambda)
+        self._log_critics(values, returns)
+        flat = buffer.flat(advantages)
+        if self.cost_scaling != "none":
+            flat = flat - flat.mean(dim=0)
+        if self.cost_scaling == "standardize":
+            flat = flat / (flat.std(dim=0) + 1e-8)
+        return features, flat, buffer.flat(returns) * self.cost_critics.scale
+
+    def _log_critics(self, values: Array, returns: Array) -> None:
+        for c, index in enumerate(self.limited):
+            found = explained_variance(values[..., c].ravel(), returns[..., c].ravel())
+            self.logger.record(f"constraint/{self.constraint_specs[index]['name']}/explained_variance", float(found))
+
+    def train(self) -> None:
+        """Update the policy by PPO's clipped loss on mixed advantages, and all critics by regression."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        rate = self.cost_learning_rate
+        for group in self.cost_critics.optimizer.param_groups:
+            group["lr"] = self.lr_schedule(self._current_progress_remaining) if rate is None else rate
+        self.see_costs(self.mean_costs())
+        rollout = self._rollout()
+        seen: list[dict[str, th.Tensor]] = []
+        for _ in range(self.n_epochs):
+            goes_on = True
+            for index in th.split(th.randperm(len(rollout.advantages)), self.batch_size):
+                loss, found = self._loss(rollout.pick(index))
+                seen.append(found)
+                goes_on = self.target_kl is None or float(found["approx_kl"]) <= 1.5 * self.target_kl
+                if not goes_on:
+                    break
+                self._descend(loss)
+            self._n_updates += 1
+            if not goes_on:
+                break
+        self._log_training(seen)
+
+    def _rollout(self) -> Rollout:
+        """Return what was collected as flat tensors."""
+        buffer = self._buffer
+        features, cost_advantages, cost_targets = self._evaluate_costs()
+        actions = buffer.flat(buffer.actions)
+        return Rollout(
+            buffer.flat_observations(),
+            actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions,
+            buffer.flat(buffer.log_probs).flatten(),
+            buffer.flat(buffer.advantages).flatten(),
+            buffer.flat(buffer.returns).flatten(),
+            features,
+            cost_advantages,
+            cost_targets,
+        )
+
+    def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
+        """Return the sum of PPO's loss and the cost critics', which share no parameters, and what is logged of them."""
+        values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
+        reward = batch.advantages
+        if len(reward) > 1:
+            reward = (reward - reward.mean()) / (reward.std() + 1e-8)
+        advantages = self.mix(reward, batch.cost_advantages)
+        clip: Any = self.clip_range
+        epsilon = clip(self._current_progress_remaining)
+        log_ratio = log_prob - batch.old_log_prob
+        ratio = log_ratio.exp()
+        policy_loss = -th.min(advantages * ratio, advantages * ratio.clamp(1 - epsilon, 1 + epsilon)).mean()
+        value_loss = functional.mse_loss(values.flatten(), batch.returns)
+        cost_value_loss = functional.mse_loss(self.cost_critics(batch.features), batch.cost_targets) * len(self.limited)
+        loss = policy_loss + self.vf_coef * value_loss + cost_value_loss
+        if self.ent_coef:
+            loss = loss - self.ent_coef * (-log_prob if entropy is None else entropy).mean()
+        with th.no_grad():
+            found = {
+                "approx_kl": (ratio - 1 - log_ratio).mean(),
+                "clip_fraction": ((ratio - 1).abs() > epsilon).float().mean(),
+                "policy_gradient_loss": policy_loss.detach(),
+                "value_loss": value_loss.detach(),
+                "cost_value_loss": cost_value_loss.detach(),
+            }
+        return loss, found
+
+    def _descend(self, loss: th.Tensor) -> None:
+        """Take one step of both optimisers; gradients are clipped apart, so that costs do not slow the policy down."""
+        pairs: tuple[tuple[Any, Any], ...] = (
+            (self.policy, self.policy.optimizer),
+            (self.cost_critics, self.cost_critics.optimizer),
+        )
+        for _, optimizer in pairs:
+            optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for module, optimizer in pairs:
+            th.nn.utils.clip_grad_norm_(module.parameters(), self.max_grad_norm)
+            optimizer.step()
+
+    def _log_training(self, seen: list[dict[str, th.Tensor]]) -> None:
+        buffer = self._buffer
+        for name in seen[0]:
+            self.logger.record(f"train/{name}", float(th.stack([found[name] for found in seen]).mean()))
+        self.logger.record("train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten()))
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", float(th.exp(self.policy.log_std.detach()).mean()))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "cost_critics"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        modules, variables = super()._get_torch_save_params()
+        return [*modules, "cost_critics", "cost_critics.optimizer"], variables
+
+
+class CostCriticSettings(PPOSettings):
+    """Settings of PPO, and those that methods with cost critics share; see `CostCriticPPO`."""
+
+    cost_limits: dict[str, float] = {}  # noqa: RUF012 - pydantic copies it
+    cost_gamma: float | None = None
+    cost_gae_lambda: float | None = None
+    cost_learning_rate: float | None = None
+    cost_net_arch: tuple[int, ...] = (64, 64)
+    cost_scaling: Scaling = "center"
+    cost_estimate: Estimate = "rate"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the algorithm's keyword arguments."""
+        own = CostCriticSettings.model_fields.keys() - PPOSettings.model_fields.keys()
+        arguments = {**super().arguments(), **{key: getattr(self, key) for key in sorted(own)}}
+        # one kernel for all parameters: narrow networks spend a tenth of their training in Adam's loop
+        arguments["policy_kwargs"]["optimizer_kwargs"] = {"eps": 1e-5, "fused": True}
+        return arguments

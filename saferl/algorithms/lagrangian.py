@@ -1,0 +1,191 @@
+"""PPO-Lagrangian and PID-Lagrangian: rewards and costs traded by multipliers that learn how dear each constraint is.
+
+The policy follows ``(A_reward - sum_i w_i A_cost_i) / (1 + sum_i |w_i|)``, w being the multipliers with the sign of their
+constraint's sense; dividing by the sum keeps the size of a step bounded (Stooke et al. 2020, section 6). The two methods
+differ in the rule that moves the multipliers; see `saferl.multipliers`.
+
+What is ours: several constraints with a multiplier and a critic each, ``>=`` and ``==``, the estimate of the episode
+cost after rollouts shorter than an episode (`cost_estimate`), and limits that fall during training (`cost_limit_start`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch as th
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from saferl.algorithms.cost_critic_ppo import CostCriticPPO, CostCriticSettings
+from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.registry import register_method
+from saferl.multipliers import PID, DualAscent, Multipliers
+
+Array = np.ndarray[Any, Any]
+
+
+class LagrangianPPO(CostCriticPPO):
+    """PPO under Lagrange multipliers.
+
+    Args:
+        policy: As for SB3's PPO.
+        env: An environment with constraints, at least one of them with a cost limit.
+        multipliers: From cost limits and senses of the limited constraints to the rule that moves their multipliers.
+        sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
+        cost_limit_start: Cost limit at the start of training, from which each ``<=`` limit falls in a line; None: no such
+            schedule. A robot that would rather stand still than be slow has learned to move by the time the limit binds.
+        cost_limit_fraction: Part of the training over which it falls.
+        **kwargs: Further arguments of `CostCriticPPO`.
+    """
+
+    multipliers: Multipliers
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *args: Any,
+        multipliers: Callable[[list[float], list[str]], Multipliers],
+        sum_norm: bool = True,
+        cost_limit_start: float | None = None,
+        cost_limit_fraction: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        self._make_multipliers, self.sum_norm = multipliers, sum_norm
+        self.cost_limit_start, self.cost_limit_fraction = cost_limit_start, cost_limit_fraction
+        super().__init__(policy, env, *args, **kwargs)
+
+    def set_limits(self, limits: list[float], senses: list[str]) -> None:
+        """Make the multipliers."""
+        self.multipliers = self._make_multipliers(limits, senses)
+        self._final, self._falling = np.array(limits), np.array([sense == "<=" for sense in senses])
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Let the multipliers see the present cost limits."""
+        if self.cost_limit_start is not None:
+            left = max(0.0, 1.0 - (1.0 - self._current_progress_remaining) / self.cost_limit_fraction)
+            start = np.where(self._falling, np.maximum(self.cost_limit_start, self._final), self._final)
+            self.multipliers.set_limits(self._final + left * (start - self._final))
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._schedule()
+
+    def see_costs(self, costs: Array | None) -> None:
+        """Move the multipliers, and log them."""
+        if costs is not None:
+            self.multipliers.update(costs)
+        for c, value, limit in zip(self.limited, self.multipliers.values, self.multipliers.limits, strict=True):
+            tag = f"constraint/{self.constraint_specs[c]['name']}"
+            self.logger.record(f"{tag}/multiplier", float(value))
+            self.logger.record(f"{tag}/training_limit", float(limit))
+
+    def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
+        """Return the mixed advantages (B,)."""
+        weights = th.as_tensor(self.multipliers.weights, dtype=reward.dtype, device=reward.device)
+        mixed = reward - costs @ weights
+        return mixed / (1.0 + weights.abs().sum()) if self.sum_norm else mixed
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "multipliers"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        modules, variables = super()._get_torch_save_params()
+        return [*modules, "multipliers"], variables
+
+
+class _LagrangianSettings(CostCriticSettings):
+    """What both methods share.
+
+    Attributes:
+        multiplier_initial: Start of every multiplier.
+        multiplier_maximum: Cap, or None; needed where `sum_norm` is off (rlpyt and OmniSafe: 100).
+        cost_scale: Costs and limits are divided by it before the rule sees them (rlpyt: 10).
+        sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
+        cost_limit_start: See `LagrangianPPO`.
+        cost_limit_fraction: See `LagrangianPPO`.
+    """
+
+    algorithm: ClassVar[type[ConstrainedPPO]] = LagrangianPPO
+
+    multiplier_initial: float = Field(0.0, ge=0)
+    multiplier_maximum: PositiveFloat | None = None
+    cost_scale: PositiveFloat = 1.0
+    sum_norm: bool = True
+    cost_limit_start: PositiveFloat | None = None
+    cost_limit_fraction: float = Field(0.5, gt=0, le=1)
+
+    def rule(self, limits: list[float], senses: list[str]) -> Multipliers:
+        """Return the rule that moves the multipliers."""
+        raise NotImplementedError
+
+    def shared(self) -> dict[str, Any]:
+        """Return the arguments that all rules take."""
+        return {"initial": self.multiplier_initial, "maximum": self.multiplier_maximum, "cost_scale": self.cost_scale}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the algorithm's keyword arguments."""
+        own = {key: getattr(self, key) for key in ("sum_norm", "cost_limit_start", "cost_limit_fraction")}
+        return {**super().arguments(), "multipliers": self.rule, **own}
+
+
+@register_method(
+    "ppo_lag",
+    "PPO-Lagrangian: one cost critic and one multiplier per constraint, moved by dual ascent",
+    "Ray, Achiam and Amodei 2019, Benchmarking Safe Exploration in Deep RL",
+)
+class PPOLagSettings(_LagrangianSettings):
+    """Settings of PPO-Lagrangian.
+
+    Attributes:
+        multiplier_lr: Step of the multipliers: per unit of episode cost with ``sgd``, per update with ``adam``
+            (OmniSafe: adam, 0.035, from 0.001).
+        multiplier_optimizer: ``sgd`` or ``adam``.
+    """
+
+    name: str = "ppo_lag"
+    multiplier_lr: PositiveFloat = 0.035
+    multiplier_optimizer: Literal["sgd", "adam"] = "adam"
+
+    def rule(self, limits: list[float], senses: list[str]) -> DualAscent:
+        """Return dual ascent."""
+        return DualAscent(
+            limits, senses, learning_rate=self.multiplier_lr, optimizer=self.multiplier_optimizer, **self.shared()
+        )
+
+
+@register_method(
+    "pid_lag",
+    "PID-Lagrangian: multipliers moved by a PID controller of the episode cost",
+    "Stooke, Achiam and Abbeel 2020, arXiv 2007.03964",
+)
+class PIDLagSettings(_LagrangianSettings):
+    """Settings of PID-Lagrangian; gains are per unit of episode cost.
+
+    Published constants: rlpyt's class kp 0, ki 1, kd 0, smoothing 0.95, delay 10, initial 1; its configurations delay 1,
+    initial 0, cost_scale 10; OmniSafe kp 0.1, ki 0.01, kd 0.01, smoothing 0.95, delay 10, initial 0.001, maximum 100; FSRL
+    kp 0.05, ki 0.0005, kd 0.1, smoothing 0, delay 1, initial 0.
+
+    Attributes:
+        kp: Proportional gain.
+        ki: Integral gain.
+        kd: Derivative gain.
+        p_smoothing: Memory of the error in the proportional term, a_p.
+        d_smoothing: Memory of the cost in the derivative term, a_d.
+        d_delay: Updates over which the derivative looks back.
+    """
+
+    name: str = "pid_lag"
+    kp: float = Field(0.1, ge=0)
+    ki: float = Field(0.01, ge=0)
+    kd: float = Field(0.01, ge=0)
+    p_smoothing: float = Field(0.95, ge=0, lt=1)
+    d_smoothing: float = Field(0.95, ge=0, lt=1)
+    d_delay: PositiveInt = 10
+
+    def rule(self, limits: list[float], senses: list[str]) -> PID:
+        """Return the controller."""
+        own = {key: getattr(self, key) for key in ("kp", "ki", "kd", "p_smoothing", "d_smoothing", "d_delay")}
+        return PID(limits, senses, **own, **self.shared())

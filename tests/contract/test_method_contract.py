@@ -1,0 +1,127 @@
+"""Every method: the same seed gives the same weights, and a killed training that is resumed gives them too, bit for bit."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from saferl.algorithms import methods
+from saferl.experiment import callbacks
+from saferl.experiment.checkpoint import read_checkpoint
+from saferl.experiment.config import build_config
+from saferl.experiment.train import resume, train
+
+from saferl_envs.errors import ConfigError, Interrupted
+
+ON_POLICY = tuple(methods())
+TINY = {
+    "env": {"id": "saferl/HopperVelocity-v0", "num_envs": 4, "max_episode_steps": 15, "limits": {"speed": 0.1}},
+    "method": {"n_steps": 16, "batch_size": 32, "n_epochs": 2, "net_arch": [8]},
+    "total_timesteps": 640,
+    "evaluation": {"times": 3, "episodes": 2},
+    "video": {"seconds": 0},
+    "threads": 1,
+    "torch_threads": 1,
+    "checkpoint_seconds": 1e-6,
+}
+
+
+def config(method, **changes):
+    data = {**TINY, **changes}
+    return build_config({**data, "method": {**data["method"], "name": method}}, "test")
+
+
+def weights(folder):
+    """Return every tensor of a run's last checkpoint that training determines."""
+    return read_checkpoint(folder.path / "last.pt")
+
+
+def assert_equal(first, second):
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first.keys() - {"episodes"}:  # these hold wall-clock times
+            assert_equal(first[key], second[key])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            assert_equal(a, b)
+    elif isinstance(first, torch.Tensor):
+        np.testing.assert_array_equal(first.numpy(), second.numpy())
+    else:
+        assert first == second
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing of the program runs after it."""
+
+
+def killed_after(monkeypatch, rollouts):
+    """Let training die at the end of a rollout, between the collection of data and the update."""
+    original, seen = callbacks.ConstrainedEvaluation._on_rollout_end, []
+
+    def die(self):
+        original(self)
+        seen.append(1)
+        if len(seen) == rollouts:
+            raise Killed
+
+    monkeypatch.setattr(callbacks.ConstrainedEvaluation, "_on_rollout_end", die)
+
+
+@pytest.mark.parametrize("method", ON_POLICY)
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path, method):
+    first = weights(train(config(method), tmp_path / "a"))
+    assert_equal(first, weights(train(config(method), tmp_path / "b")))
+    other = weights(train(config(method, seed=1), tmp_path / "c"))
+    assert not torch.equal(first["states"]["policy"]["action_net.weight"], other["states"]["policy"]["action_net.weight"])
+
+
+@pytest.mark.parametrize("rollouts", [1, 4, 9])
+@pytest.mark.parametrize("method", ON_POLICY)
+def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, method, rollouts):
+    whole = train(config(method), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        killed_after(patch, rollouts)
+        with pytest.raises(Killed):
+            train(config(method), tmp_path / "killed")
+    torch.manual_seed(123)  # nothing may depend on what this process drew before
+    np.random.seed(123)  # noqa: NPY002 - SB3 draws from it
+    resumed = resume(tmp_path / "killed")
+    assert_equal(weights(whole), weights(resumed))
+    for name in ("best.pt", "evaluations.csv", "last.pt", "progress.csv"):
+        assert (resumed.path / name).is_file()
+    assert (whole.path / "evaluations.csv").read_text() == (resumed.path / "evaluations.csv").read_text()
+    steps = [line.split(",") for line in (resumed.path / "progress.csv").read_text().splitlines()]
+    column = steps[0].index("time/total_timesteps")
+    rows = [row[column] for row in steps[1:]]
+    assert len(rows) == len((whole.path / "progress.csv").read_text().splitlines()) - 1
+
+
+def test_a_signal_lets_the_iteration_end_and_nothing_is_lost(tmp_path, monkeypatch):
+    whole = train(config("cat"), tmp_path / "whole")
+    original, seen = callbacks.ConstrainedEvaluation._on_rollout_end, []
+
+    def stop(self):
+        original(self)
+        seen.append(self.num_timesteps)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.ConstrainedEvaluation, "_on_rollout_end", stop)
+        with pytest.raises(Interrupted, match="saferl resume"):
+            train(config("cat", checkpoint_seconds=1000), tmp_path / "stopped")
+    assert read_checkpoint(tmp_path / "stopped" / "last.pt")["plain"]["num_timesteps"] == seen[2]
+    assert_equal(weights(whole)["states"], weights(resume(tmp_path / "stopped"))["states"])
+
+
+def test_only_one_process_trains_in_a_folder_and_a_finished_one_is_not_resumed(tmp_path):
+    folder = train(config("ppo"), tmp_path / "r")
+    with pytest.raises(ConfigError, match="finished"):
+        resume(folder.path)
+    folder.digests.unlink()
+    folder.lock()
+    with pytest.raises(ConfigError, match="another process"):
+        resume(folder.path)
