@@ -1,4 +1,4 @@
-"""What there is: environments with their constraints, methods, configurations."""
+"""What there is: environments with their constraints, methods, configurations, grids of benchmarks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from saferl.algorithms import methods
 from saferl.experiment.config import builtin_configs
+from saferl.experiment.grid import builtin_grids
 from saferl_envs.engine import Engine
 from saferl_envs.tasks import make_task, task_ids
 
@@ -15,7 +16,7 @@ _SHOWN = ("name", "unit", "limit", "kind", "sense", "cost_limit", "components")
 
 
 def catalogue() -> dict[str, Any]:
-    """Return environments, methods and configurations as JSON data."""
+    """Return environments, methods, configurations and grids as JSON data."""
     environments = []
     for env_id in task_ids():
         engine = Engine(make_task(env_id), threads=1)
@@ -23,7 +24,7 @@ def catalogue() -> dict[str, Any]:
             {
                 "id": env_id,
                 "observation_shape": list(engine.observe().shape[1:]),
-                "action_shape": list(engine.action_low.shape),
+                "action_shape": list(engine.action_space.shape),
                 "constraints": [{key: getattr(c, key) for key in _SHOWN} for c in engine.constraints],
             }
         )
@@ -31,6 +32,7 @@ def catalogue() -> dict[str, Any]:
         "environments": environments,
         "methods": [{"name": m.name, "summary": m.summary, "paper": m.paper} for m in methods().values()],
         "configs": sorted(builtin_configs()),
+        "grids": sorted(builtin_grids()),
     }
 
 
@@ -51,4 +53,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
     configs = Table("name", title="configurations (saferl train NAME)", title_justify="left")
     for name in found["configs"]:
         configs.add_row(name)
-    return [environments, known, configs]
+    grids = Table("name", title="grids (saferl benchmark NAME)", title_justify="left")
+    for name in found["grids"]:
+        grids.add_row(name)
+    return [environments, known, configs, grids]
