@@ -23,6 +23,7 @@ from saferl_envs.errors import ConfigError, choose
 
 Array = np.ndarray[Any, Any]
 Scaling = Literal["none", "center", "standardize"]
+Standardized = Literal["reward", "mixed"]
 Estimate = Literal["rate", "episodes"]
 SHORTEST_MEMORY = 10
 
@@ -40,6 +41,9 @@ class CostCriticPPO(ConstrainedPPO):
         cost_net_arch: Hidden widths of each cost critic.
         cost_scaling: What is done to the cost advantages of a rollout: nothing, the mean removed (OmniSafe), or
             divided by their standard deviation too (FSRL).
+        standardize: Which advantages are brought to mean 0 and deviation 1 in every minibatch: ``reward``, those of rewards
+            before they are mixed (OmniSafe), so that a multiplier weighs deviations of reward against units of cost; or
+            ``mixed``, the mixture, so that a multiplier is a price, in units of reward per unit of cost (ours).
         cost_estimate: How a rollout tells the mean episode cost: ``episodes`` takes the episodes that ended in it, as the
             papers do, and knows nothing where none did; ``rate`` takes its mean cost per step times the mean length of the
             last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours).
@@ -63,13 +67,14 @@ class CostCriticPPO(ConstrainedPPO):
         cost_learning_rate: float | None = None,
         cost_net_arch: tuple[int, ...] = (64, 64),
         cost_scaling: Scaling = "center",
+        standardize: Standardized = "reward",
         cost_estimate: Estimate = "rate",
         **kwargs: Any,
     ) -> None:
         self.cost_limits = dict(cost_limits or {})
         self.cost_gamma, self.cost_gae_lambda = cost_gamma, cost_gae_lambda
         self.cost_learning_rate, self.cost_net_arch = cost_learning_rate, tuple(cost_net_arch)
-        self.cost_scaling, self.cost_estimate = cost_scaling, cost_estimate
+        self.cost_scaling, self.standardize, self.cost_estimate = cost_scaling, standardize, cost_estimate
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -107,7 +112,7 @@ class CostCriticPPO(ConstrainedPPO):
 
     @abstractmethod
     def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
-        """Return the advantages (B,) that the policy follows, from standardised reward (B,) and cost advantages (B, C)."""
+        """Return the mixed advantages (B,) of reward advantages (B,) and cost advantages (B, C)."""
 
     def mean_costs(self) -> Array | None:
         """Return the mean episode costs (C,) of the limited constraints in the rollout, by `cost_estimate`."""
@@ -211,10 +216,10 @@ class CostCriticPPO(ConstrainedPPO):
     def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
         """Return the sum of PPO's loss and the cost critics', which share no parameters, and what is logged of them."""
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
-        reward = batch.advantages
-        if len(reward) > 1:
-            reward = (reward - reward.mean()) / (reward.std() + 1e-8)
-        advantages = self.mix(reward, batch.cost_advantages)
+        if self.standardize == "reward":
+            advantages = self.mix(_standardized(batch.advantages), batch.cost_advantages)
+        else:
+            advantages = _standardized(self.mix(batch.advantages * self._reward_unit(), batch.cost_advantages))
         clip: Any = self.clip_range
         epsilon = clip(self._current_progress_remaining)
         log_ratio = log_prob - batch.old_log_prob
@@ -234,6 +239,13 @@ class CostCriticPPO(ConstrainedPPO):
                 "cost_value_loss": cost_value_loss.detach(),
             }
         return loss, found
+
+    def _reward_unit(self) -> float:
+        """Return how many units of reward one unit of what the reward's critic sees is."""
+        normalizer = self.get_vec_normalize_env()
+        if normalizer is None or not normalizer.norm_reward:
+            return 1.0
+        return float(np.sqrt(normalizer.ret_rms.var + normalizer.epsilon))
 
     def _descend(self, loss: th.Tensor) -> None:
         """Take one step of both optimisers; gradients are clipped apart, so that costs do not slow the policy down."""
@@ -265,6 +277,10 @@ class CostCriticPPO(ConstrainedPPO):
         return [*modules, "cost_critics", "cost_critics.optimizer"], variables
 
 
+def _standardized(advantages: th.Tensor) -> th.Tensor:
+    return (advantages - advantages.mean()) / (advantages.std() + 1e-8) if len(advantages) > 1 else advantages
+
+
 class CostCriticSettings(PPOSettings):
     """Settings of PPO, and those that methods with cost critics share; see `CostCriticPPO`."""
 
@@ -274,6 +290,7 @@ class CostCriticSettings(PPOSettings):
     cost_learning_rate: float | None = None
     cost_net_arch: tuple[int, ...] = (64, 64)
     cost_scaling: Scaling = "center"
+    standardize: Standardized = "reward"
     cost_estimate: Estimate = "rate"
 
     def arguments(self) -> dict[str, Any]:
