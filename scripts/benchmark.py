@@ -12,7 +12,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-TOPICS = ("cat", "correctness", "fresh", "reproducible", "speed", "threads", "training_speed")
+TOPICS = (
+    "calibration",
+    "cat",
+    "correctness",
+    "foreign",
+    "fresh",
+    "reproducible",
+    "senses",
+    "speed",
+    "threads",
+    "training_speed",
+    "velocity",
+)
 
 
 def main() -> int:

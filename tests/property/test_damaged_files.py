@@ -202,8 +202,9 @@ def full_config():
 
 
 @FEW
-@given(many)
-def test_mutated_configurations_are_valid_or_refused_in_one_line(mutations):
+@given(mutations=many)
+def test_mutated_configurations_are_valid_or_refused_in_one_line(record_property, mutations):
+    record_property("measured", settings.default.max_examples)
     data = full_config()
     for choice, value, how in mutations:
         if isinstance(data, dict) and data:
@@ -225,8 +226,9 @@ def test_mutated_configurations_are_valid_or_refused_in_one_line(mutations):
 
 
 @FEW
-@given(st.sampled_from(SPECS), many)
-def test_mutated_constraints_are_valid_or_refused_in_one_line(spec, mutations):
+@given(spec=st.sampled_from(SPECS), mutations=many)
+def test_mutated_constraints_are_valid_or_refused_in_one_line(record_property, spec, mutations):
+    record_property("measured", settings.default.max_examples)
     for choice, value, how in mutations:
         if isinstance(spec, dict) and spec:
             spec = mutated(spec, choice, value, how)
@@ -255,7 +257,8 @@ damage = st.one_of(
 
 @FEW
 @given(damaged=damage, how=st.sampled_from(["replace", "remove", "rename", "add"]))
-def test_damaged_checkpoints_load_or_are_refused_in_one_line(run, tmp_path_factory, damaged, how):
+def test_damaged_checkpoints_load_or_are_refused_in_one_line(run, tmp_path_factory, record_property, damaged, how):
+    record_property("measured", settings.default.max_examples)
     folder = RunFolder.open(run)
     kind, where, what = damaged
     path = tmp_path_factory.getbasetemp() / "damaged.pt"

@@ -1,0 +1,47 @@
+"""Equality and lower-bound limits under PID-Lagrangian on cart-pole: how near to their target the last policy comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.evidence import Claim, read_rows
+from benchmarks.runs import missing, train_and_evaluate
+
+TOPIC = "senses"
+RAW = "cartpole.csv"
+COMMAND = "python scripts/benchmark.py senses"
+QUICK = "python scripts/benchmark.py senses --quick"
+CONFIGS = {"pid_lag/cartpole_equality": "an equality", "pid_lag/cartpole_at_least": "a lower bound"}
+SEEDS = (0, 1, 2)
+
+
+def run(quick: bool) -> None:
+    """Train and evaluate what has no row yet. Quick: one seed of each, 100,000 steps."""
+    options = ["--total-timesteps", "100000"] if quick else []
+
+    def do(config: str, seed: int) -> dict[str, Any]:
+        report, seconds = train_and_evaluate(config, seed, options)
+        spec = report["constraints"][0]
+        row: dict[str, Any] = {"config": config, "seed": seed, "sense": spec["sense"], "target": spec["cost_limit"]}
+        for policy in ("stochastic", "deterministic"):
+            row[f"cost_{policy}"] = report[policy]["constraints"][spec["name"]]["cost_mean"]
+            row[f"return_{policy}"] = report[policy]["return_mean"]
+        return {**row, "seconds": round(seconds, 1), "commit": report["commit"]}
+
+    seeds = SEEDS[:1] if quick else SEEDS
+    missing(TOPIC, f"quick_{RAW}" if quick else RAW, [(config, seed) for config in CONFIGS for seed in seeds], do)
+
+
+def claims() -> list[Claim]:
+    """Return the claims that the raw rows support: the policy of training, mean over seeds, relative to the target."""
+    found = []
+    for config, what in CONFIGS.items():
+        rows = [row for row in read_rows(TOPIC, RAW) if row["config"] == config]
+        ratios = [float(row["cost_stochastic"]) / float(row["target"]) for row in rows] or [float("nan")]
+        worst = max(abs(ratio - 1.0) for ratio in ratios)
+        note = "cost over target per seed: " + ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        found.append(
+            Claim(f"senses-{config.rpartition('_')[2]}", f"cart-pole under {what}: largest distance of a cost from its target",
+                  "<= 5", 100 * worst, "%", "stochastic", [int(row["seed"]) for row in rows], COMMAND, QUICK, 10, RAW, note)
+        )  # fmt: skip
+    return found
