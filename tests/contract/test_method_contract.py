@@ -8,12 +8,17 @@ import pytest
 import torch
 from saferl.algorithms import methods
 from saferl.experiment import callbacks
+from saferl.experiment.build import make_model, make_vec_env
 from saferl.experiment.checkpoint import read_checkpoint
-from saferl.experiment.config import build_config
+from saferl.experiment.config import VideoConfig, build_config
+from saferl.experiment.evaluate import evaluate
 from saferl.experiment.train import resume, train
+from saferl.experiment.visualize import render_rollout
 
+import gym_toys
 from saferl_envs.errors import ConfigError, Interrupted
 
+assert gym_toys  # registers toy environments
 ON_POLICY = tuple(methods())
 TINY = {
     "env": {"id": "saferl/HopperVelocity-v0", "num_envs": 4, "max_episode_steps": 15, "limits": {"speed": 0.1}},
@@ -125,3 +130,46 @@ def test_only_one_process_trains_in_a_folder_and_a_finished_one_is_not_resumed(t
     folder.lock()
     with pytest.raises(ConfigError, match="another process"):
         resume(folder.path)
+
+
+LIMIT = {"family": "signal_limit", "name": "edge", "bound": "absolute", "limit": 0.02, "cost_limit": 3}
+OTHERS = {
+    "discrete": {"id": "CartPole-v1", "constraints": [{**LIMIT, "signal": "observation", "components": ["observation_0"]}]},
+    "box": {"id": "Pendulum-v1", "constraints": [{**LIMIT, "signal": "action"}], "max_episode_steps": 20},
+    "parts": {"id": "toy/Dial-v0", "constraints": [{**LIMIT, "signal": "observation/angle"}], "max_episode_steps": 20},
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("method", ON_POLICY)
+def test_discrete_actions_and_observations_in_parts_train_evaluate_and_resume(tmp_path, monkeypatch, method, kind):
+    changes = {"env": {"num_envs": 3, **OTHERS[kind]}, "total_timesteps": 288}
+    whole = train(config(method, **changes), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        killed_after(patch, 3)
+        with pytest.raises(Killed):
+            train(config(method, **changes), tmp_path / "killed")
+    assert_equal(weights(whole), weights(resume(tmp_path / "killed")))
+    report = evaluate(whole.path, episodes=3)
+    assert report["stochastic"]["length_mean"] > 0
+    assert render_rollout(whole.config(), whole.last, VideoConfig(seconds=0.2, width=160, height=120), 0).frames
+
+
+@pytest.mark.parametrize("method", ON_POLICY)
+def test_recurrent_and_unknown_policies_are_refused_in_one_line(method):
+    for policy, words in (("MlpLstmPolicy", "recurrent"), ("MlpPolcy", "did you mean 'MlpPolicy'")):
+        asked = build_config({**TINY, "method": {**TINY["method"], "name": method, "policy": policy}}, "test")
+        with pytest.raises(ConfigError, match=words) as found:
+            make_model(asked, make_vec_env(asked))
+        assert "\n" not in str(found.value)
+
+
+def test_a_recurrent_policy_class_is_refused_too():
+    from saferl.algorithms import CaT
+
+    class RecurrentActorCriticPolicy:
+        pass
+
+    env = make_vec_env(config("cat"))
+    with pytest.raises(ConfigError, match="recurrent"):
+        CaT(RecurrentActorCriticPolicy, env)
