@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CLAIMS = {
     "cat-formula": ("test_cat", "CaT's formula, scaled futures, delta = 0 gives plain PPO bit for bit (A1, A2, A3)"),
     "batch-equals-serial": ("test_batch_equals_serial", "1, 7, 64 copies x 1, 2 threads, 1,000 steps with resets: bit-equal"),
-    "gymnasium-parity": ("test_gymnasium_parity", "1,000 random steps of three bodies equal Gymnasium's -v4 within 1e-9"),
+    "gymnasium-parity": (
+        "test_gymnasium_parity",
+        "1,000 random steps of six bodies equal Gymnasium's -v4 within 1e-9 (Humanoid's contact wrenches: a substep earlier)",
+    ),
     "lagrangian": ("test_lagrangian", "cost returns equal brute force; PID with P = D = 0 equals dual ascent bit for bit"),
     "planted-code": ("test_damaged_files", "planted pickles and mutated files: nothing runs, no traceback, no hang"),
     "one-line-errors": ("test_cli", "wrong keys, joints, files, shapes, NaN, truncated checkpoints: one line, exit code 2"),

@@ -1,4 +1,4 @@
-"""CaT and PPO-Lagrangian on environments of others, from YAML files alone: two of Gymnasium's, one of Gymnasium-Robotics'."""
+"""CaT and PPO-Lagrangian on environments of others, from YAML files alone: Gymnasium's CartPole, Gymnasium-Robotics' PointMaze."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ HERE = Path(__file__).parent / "foreign_configs"
 METHODS = ("ppo", "cat", "ppo_lag")
 TASKS = {
     "cartpole_v1": "Gymnasium's CartPole-v1, Discrete actions",
-    "pendulum_v1": "Gymnasium's Pendulum-v1, Box actions",
     "point_maze": "Gymnasium-Robotics' PointMaze, Dict observations",
 }
 SEEDS = (0, 1, 2)
@@ -28,7 +27,7 @@ PACKAGES = ("gymnasium-robotics==1.4.2", "pettingzoo>=1.25")
 
 
 def run(quick: bool) -> None:
-    """Train and evaluate what has no row yet. Quick: Gymnasium's two, one seed, 20,000 steps."""
+    """Train and evaluate what has no row yet. Quick: Gymnasium's, one seed, 20,000 steps."""
     with TemporaryDirectory() as packages:
         tasks = [task for task in TASKS if not (quick and task == "point_maze")]
         if "point_maze" in tasks:

@@ -21,9 +21,13 @@ Job = tuple[str, int]
 
 
 def train_and_evaluate(
-    config: str, seed: int, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    config: str,
+    seed: int,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    episodes: int = 100,
 ) -> tuple[Report, float]:
-    """Train a configuration and return the report of its last policy on 100 episodes, and the seconds of training."""
+    """Train a configuration and return the report of its last policy, and the seconds of training."""
     variables = {**os.environ, **(environment or {}), "OMP_NUM_THREADS": "1"}
     with TemporaryDirectory() as root:
         run = Path(root) / "run"
@@ -33,7 +37,7 @@ def train_and_evaluate(
         _call([*cli, "train", config, "--seed", str(seed), "--run-dir", str(run), *quiet, *options], variables)
         seconds = time.monotonic() - began
         imports = [f"--import={name}" for name in variables.get("SAFERL_BENCHMARK_IMPORTS", "").split() if name]
-        _call([*cli, "evaluate", str(run), "--checkpoint", "last", *imports], variables)
+        _call([*cli, "evaluate", str(run), "--checkpoint", "last", "--episodes", str(episodes), *imports], variables)
         report: Report = json.loads((run / "report.json").read_text())
     return report, seconds
 

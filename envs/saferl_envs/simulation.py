@@ -2,7 +2,8 @@
 
 One decision, made here once: **derived fields and sensors lag.** After `step`, state fields (`qpos`, `qvel`) are current;
 everything MuJoCo derives from them (`xpos`, `sensordata`, `qfrc_actuator`, ...) describes the state one physics substep
-earlier, exactly as after `mj_step` and as in Gymnasium's own environments. Refreshing them would cost further
+earlier (with the Runge-Kutta integrator, fields other than sensors are those of its last stage, nearly current), exactly as
+after `mj_step` and as in Gymnasium's own environments. Refreshing them would cost further
 forward passes. After `reset` both are current.
 """
 
