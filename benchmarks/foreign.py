@@ -1,4 +1,4 @@
-"""CaT and PPO-Lagrangian on environments of others, from YAML files alone: Gymnasium's CartPole, Gymnasium-Robotics' PointMaze."""
+"""CaT and PPO-Lagrangian on environments of others, from YAML alone: Gymnasium's CartPole, Gymnasium-Robotics' PointMaze."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from saferl_envs.errors import CheckpointError
 
 Array = np.ndarray[Any, Any]
 WINDOW = 100
-"""Finished episodes that are remembered for averages."""
+"""Finished episodes that are remembered for averages; as many as there are copies, where these are more."""
 
 
 class EpisodeCosts:
@@ -40,8 +40,9 @@ class EpisodeCosts:
         self._sums = np.zeros((num_envs, len(constraints)))
         self._discounts = np.ones((num_envs, len(constraints)))
         self._steps = np.zeros(num_envs, np.int64)
-        self.finished: deque[Array] = deque(maxlen=WINDOW)
-        self.lengths: deque[int] = deque(maxlen=WINDOW)
+        self._window = max(WINDOW, num_envs)
+        self.finished: deque[Array] = deque(maxlen=self._window)
+        self.lengths: deque[int] = deque(maxlen=self._window)
         self.fresh = 0
 
     def restart(self) -> None:
@@ -82,6 +83,9 @@ class EpisodeCosts:
             if state[name].shape != array.shape:
                 raise CheckpointError(f"episode costs: {name} has shape {state[name].shape}, expected {array.shape}")
             array[:] = state[name]
-        self.finished = deque(list(state["finished"]), maxlen=WINDOW)
-        self.lengths = deque(state["lengths"].tolist(), maxlen=WINDOW)
+        number, constraints = len(state["lengths"]), self._sums.shape[1]
+        if state["finished"].shape != (number, constraints) or number > self._window:
+            raise CheckpointError(f"episode costs: {number} episodes with costs of shape {state['finished'].shape}")
+        self.finished = deque(list(state["finished"]), maxlen=self._window)
+        self.lengths = deque(state["lengths"].tolist(), maxlen=self._window)
         self.fresh = int(state["fresh"])

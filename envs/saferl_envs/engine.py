@@ -161,10 +161,12 @@ class Engine:
             TaskError: The state is of another task, number of copies or version.
         """
         mine = self.state()
-        # model fields that differ between copies exist only once a copy has been given its own
+        # model fields that differ between copies exist only once a copy has been given its own; only those that the task
+        # randomises are taken from a state, since others, written by somebody who means harm, reach into MuJoCo's memory
+        own = {f"simulation/model/{field}" for field in self.task.randomize(self._noise(self._all), self.simulation.model)}
         missing = [key for key in mine if key not in state]
         wrong = [key for key in state if key in mine and state[key].shape != mine[key].shape]
-        strange = [key for key in state if key not in mine and not key.startswith("simulation/model/")]
+        strange = [key for key in state if key not in mine and key not in own]
         for problem, keys in (("lacks", missing), ("has another shape in", wrong), ("has an unknown", strange)):
             if keys:
                 raise TaskError(f"the saved state {problem} {keys[0]!r}; it is of another task or number of copies")

@@ -14,7 +14,7 @@ from saferl_envs.constraints import Constraint
 from saferl_envs.copies import Observation, Transition
 from saferl_envs.errors import TaskError
 from saferl_envs.gymnasium_judge import find_judge
-from saferl_envs.gymnasium_make import make_env
+from saferl_envs.gymnasium_make import make_env, said_in_one_line
 from saferl_envs.gymnasium_renderer import TwinRenderer
 from saferl_envs.gymnasium_spaces import ActionLog, Actions, ObservationBatch, same_bits
 from saferl_envs.ledger import Ledger
@@ -248,7 +248,8 @@ class GymnasiumCopies:
         """Reset some copies with the seeds of their episodes."""
         infos = []
         for i in which.tolist():
-            observation, info = self._envs[i].reset(seed=int(self.episode_seeds[i]))
+            with said_in_one_line(self.env_id, "reset"):
+                observation, info = self._envs[i].reset(seed=int(self.episode_seeds[i]))
             self._observation.store(i, observation)
             infos.append(info)
         self.steps[which] = 0
@@ -264,7 +265,8 @@ class GymnasiumCopies:
         self._log.note(action, which, self.steps)
         acted, infos = self._judge.signals.acted(action), []
         for i in which.tolist():
-            observation, reward[i], terminated[i], truncated[i], info = self._envs[i].step(action[i])
+            with said_in_one_line(self.env_id, "stepped"):
+                observation, reward[i], terminated[i], truncated[i], info = self._envs[i].step(action[i])
             self._observation.store(i, observation)
             infos.append(info)
         self.steps[which] += 1

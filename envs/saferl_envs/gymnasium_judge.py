@@ -11,6 +11,7 @@ import gymnasium
 from saferl_envs.constraints import Constraint, ConstraintSet, Evaluation
 from saferl_envs.constraints.resolve import resolve_constraints
 from saferl_envs.errors import ConstraintError
+from saferl_envs.gymnasium_make import said_in_one_line
 from saferl_envs.signals import SignalInfo
 from saferl_envs.wrap import Constrained, own_constraints
 from saferl_envs.wrapped_signals import INFO, InfoShapes, WrappedSignals, numeric_shape, probe_info
@@ -63,7 +64,10 @@ def find_judge(
         return WrappedSignals(envs[0].observation_space, envs[0].action_space, len(envs), info_shapes)
 
     own = own_constraints(envs[0]) if constraints is None else None
-    if own is not None and numeric_shape(envs[0].reset(seed=0)[1].get(_VALUES)) == (own.num_components,):
+    if own is not None:
+        with said_in_one_line(env_id, "reset"):
+            says = envs[0].reset(seed=0)[1].get(_VALUES)
+    if own is not None and numeric_shape(says) == (own.num_components,):
         signals = source({_VALUES: (own.num_components,)})
         signals.require((INFO + _VALUES,))
         return Judge(_changed(env_id, envs, own, limits, cost_limits), signals, says_values=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -47,6 +49,21 @@ def import_module(name: str, asked_by: str) -> None:
         importlib.import_module(name)
     except Exception as error:  # a module may raise anything
         raise TaskError(f"{asked_by}: module {name!r} cannot be imported: {one_line(error)}") from error
+
+
+@contextmanager
+def said_in_one_line(env_id: str, doing: str) -> Iterator[None]:
+    """Within it, whatever an environment raises is a `TaskError` in one line; our own errors stay.
+
+    Raises:
+        TaskError: In place of any other exception.
+    """
+    try:
+        yield
+    except SaferlError:
+        raise
+    except Exception as error:  # an environment may raise anything
+        raise TaskError(f"{env_id} cannot be {doing}: {one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:

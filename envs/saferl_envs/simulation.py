@@ -145,6 +145,8 @@ class Simulation:
             except ValueError as error:
                 # MuJoCo's own words name what is near; all valid fields would be hundreds
                 raise TaskError(f"randomised model field {name!r}: {error}") from error
+            if rows.dtype.kind != "f" or not np.isfinite(values).all():
+                raise TaskError(f"model field {name!r} cannot vary between copies: only fields of finite numbers can")
             if values.shape != (len(ids), *rows.shape[1:]):
                 raise TaskError(f"model field {name!r}: got {values.shape}, expected {(len(ids), *rows.shape[1:])}")
             rows[ids] = values

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3.common.utils import explained_variance
 from torch.nn import functional
 
@@ -46,7 +47,8 @@ class CostCriticPPO(ConstrainedPPO):
             ``mixed``, the mixture, so that a multiplier is a price, in units of reward per unit of cost (ours).
         cost_estimate: How a rollout tells the mean episode cost: ``episodes`` takes the episodes that ended in it, as the
             papers do, and knows nothing where none did; ``rate`` takes its mean cost per step times the mean length of the
-            last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours).
+            last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours); where a
+            constraint bounds a discounted sum, episodes are taken.
         **kwargs: Further arguments of SB3's PPO.
 
     Raises:
@@ -75,6 +77,8 @@ class CostCriticPPO(ConstrainedPPO):
         self.cost_gamma, self.cost_gae_lambda = cost_gamma, cost_gae_lambda
         self.cost_learning_rate, self.cost_net_arch = cost_learning_rate, tuple(cost_net_arch)
         self.cost_scaling, self.standardize, self.cost_estimate = cost_scaling, standardize, cost_estimate
+        if kwargs.get("clip_range_vf") is not None or not kwargs.get("normalize_advantage", True):
+            raise ConfigError("clip_range_vf and normalize_advantage are not supported by methods with cost critics")
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -100,6 +104,7 @@ class CostCriticPPO(ConstrainedPPO):
             learning_rate=1e-3,  # set before every update
             scale=1.0 - gamma if gamma < 1.0 else 1e-3,
         ).to(self.device)
+        self.recorder.episodes.gamma = gamma
         self.set_limits(list(limits.values()), [self.constraint_specs[c].get("sense", "<=") for c in limits])
 
     @abstractmethod
@@ -118,19 +123,21 @@ class CostCriticPPO(ConstrainedPPO):
         """Return the mean episode costs (C,) of the limited constraints in the rollout, by `cost_estimate`."""
         episodes, buffer = self.recorder.episodes, self._buffer
         by_episode = episodes.take_fresh()
-        if self.cost_estimate == "episodes":
+        if self.cost_estimate == "episodes" or self._discounts:
             return None if by_episode is None else by_episode[self.limited]
         if not episodes.lengths:
             return None
         rates = buffer.costs.mean(axis=(0, 1), dtype=np.float64)[self.limited]
         aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
         recent = list(episodes.lengths)[-max(SHORTEST_MEMORY, self.n_envs) :]
-        found = rates * [1.0 if aggregate == "mean" else float(np.mean(recent)) for aggregate in aggregates]
-        for c, aggregate in enumerate(aggregates):
-            if aggregate == "discounted":
-                # a discounted sum depends on when in an episode costs fall, which a rate does not tell
-                found[c] = np.mean([costs[self.limited[c]] for costs in episodes.finished])
-        return np.asarray(found)
+        aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
+        found: Array = rates * [1.0 if aggregate == "mean" else float(np.mean(recent)) for aggregate in aggregates]
+        return found
+
+    @property
+    def _discounts(self) -> bool:
+        """Whether a limited constraint bounds a discounted sum: when in an episode costs fall, a rate does not tell."""
+        return any(self.constraint_specs[c].get("aggregate") == "discounted" for c in self.limited)
 
     @property
     def _buffer(self) -> Any:
@@ -285,10 +292,10 @@ class CostCriticSettings(PPOSettings):
     """Settings of PPO, and those that methods with cost critics share; see `CostCriticPPO`."""
 
     cost_limits: dict[str, float] = {}  # noqa: RUF012 - pydantic copies it
-    cost_gamma: float | None = None
-    cost_gae_lambda: float | None = None
-    cost_learning_rate: float | None = None
-    cost_net_arch: tuple[int, ...] = (64, 64)
+    cost_gamma: float | None = Field(None, ge=0, le=1)
+    cost_gae_lambda: float | None = Field(None, ge=0, le=1)
+    cost_learning_rate: PositiveFloat | None = None
+    cost_net_arch: tuple[PositiveInt, ...] = (64, 64)
     cost_scaling: Scaling = "center"
     standardize: Standardized = "reward"
     cost_estimate: Estimate = "rate"

@@ -11,6 +11,7 @@ cost after rollouts shorter than an episode (`cost_estimate`), and limits that f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -31,7 +32,8 @@ class LagrangianPPO(CostCriticPPO):
     Args:
         policy: As for SB3's PPO.
         env: An environment with constraints, at least one of them with a cost limit.
-        multipliers: From cost limits and senses of the limited constraints to the rule that moves their multipliers.
+        multipliers: From cost limits and senses of the limited constraints to the rule that moves their multipliers; by
+            default PPO-Lagrangian's.
         sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
         cost_limit_start: Cost limit at the start of training, from which each ``<=`` limit falls in a line; None: no such
             schedule. A robot that would rather stand still than be slow has learned to move by the time the limit binds.
@@ -46,13 +48,14 @@ class LagrangianPPO(CostCriticPPO):
         policy: Any,
         env: Any,
         *args: Any,
-        multipliers: Callable[[list[float], list[str]], Multipliers],
+        multipliers: Callable[[list[float], list[str]], Multipliers] | None = None,
         sum_norm: bool = True,
         cost_limit_start: float | None = None,
         cost_limit_fraction: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        self._make_multipliers, self.sum_norm = multipliers, sum_norm
+        self._make_multipliers = multipliers or partial(DualAscent, learning_rate=0.035, optimizer="adam")
+        self.sum_norm = sum_norm
         self.cost_limit_start, self.cost_limit_fraction = cost_limit_start, cost_limit_fraction
         super().__init__(policy, env, *args, **kwargs)
 

@@ -139,13 +139,13 @@ def check_constraints(trained: Any, present: list[dict[str, Any]]) -> None:
         CheckpointError: Names, families or components differ.
     """
 
-    def identity(spec: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
-        return spec["name"], spec["family"], tuple(spec["components"])
+    def identity(spec: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in spec.items() if key not in ("limit", "cost_limit", "kind", "unit")}
 
     if [identity(spec) for spec in trained] != [identity(spec) for spec in present]:
         raise CheckpointError(
-            f"the model was trained under constraints {[spec['name'] for spec in trained]} with other components than the "
-            f"environment's {[spec['name'] for spec in present]}"
+            f"the model was trained under constraints {[spec['name'] for spec in trained]} that measure something else than "
+            f"the environment's {[spec['name'] for spec in present]} (family, components, sense, cost or aggregate)"
         )
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from saferl_envs.copies import Copies, clip_actions
+from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
+UNLIMITED = 10**9
+"""Steps beyond which an episode counts as one without time limit."""
 Predict = Callable[[Any], Array]
 """Observations (N, obs), or a dictionary of such arrays, to actions (N, na)."""
 
@@ -47,6 +50,10 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
         seed: Seed of the first copy.
         gamma: Discount of constraints whose aggregate is ``discounted``.
     """
+    if copies.max_episode_steps >= UNLIMITED:
+        raise ConfigError("the environment's episodes have no time limit, so they may never end; set env.max_episode_steps")
+    if copies.max_episode_steps >= UNLIMITED:
+        raise ConfigError("the environment has no time limit, so its episodes may never end; set max_episode_steps")
     n, constraints = copies.num_envs, copies.constraints
     copies.seed(np.uint64(seed) + np.arange(n, dtype=np.uint64))
     copies.reset()

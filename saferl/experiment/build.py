@@ -15,6 +15,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.evaluation.rollout import UNLIMITED
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
 from saferl.vec import ConstrainedVecEnv
@@ -28,13 +29,16 @@ WIDE = 256
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
     """Return the training environment: batched copies, with observations and rewards normalised where asked."""
-    env: VecEnv = ConstrainedVecEnv(
+    base = ConstrainedVecEnv(
         config.env.id,
         config.env.num_envs,
         threads=config.threads,
         dump_dir=None if dump_dir is None else str(dump_dir),
         **config.env.arguments(),
     )
+    if base.copies.max_episode_steps >= UNLIMITED:
+        raise ConfigError(f"{config.env.id} has no time limit, so its episodes may never end; set env.max_episode_steps")
+    env: VecEnv = base
     keys, observation = _normalizable(env.observation_space)
     observation = observation and config.env.normalize_observation
     if observation or config.env.normalize_reward:

@@ -24,6 +24,7 @@ from saferl.experiment.run_folder import RunFolder
 from saferl.experiment.training_state import training_state
 from saferl.tracking.rows import append_row
 from saferl.tracking.tensorboard import log_bounds, log_hparams, write_layout
+from saferl_envs.errors import CheckpointError
 
 EVAL_SEED_OFFSET = 1_000_000
 """Evaluation episodes never share a seed with training's."""
@@ -85,6 +86,7 @@ class ConstrainedEvaluation(BaseCallback):
         self._settings = config.evaluation
         self._every = config.total_timesteps / max(self._settings.times, 1)
         self._next = self._every
+        self._last = -1
         self._best: tuple[float, ...] | None = None
 
     def _on_training_start(self) -> None:
@@ -105,20 +107,29 @@ class ConstrainedEvaluation(BaseCallback):
             self.evaluate()
 
     def _on_training_end(self) -> None:
-        self.evaluate()
+        if self._last != self.num_timesteps:
+            self.evaluate()
 
     def state(self) -> dict[str, Any]:
         """Return when the next evaluation is due and what the best so far was, as plain values."""
-        return {"next": self._next, "best": None if self._best is None else list(self._best)}
+        return {"next": self._next, "last": self._last, "best": None if self._best is None else list(self._best)}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        self._next = float(state["next"])
-        self._best = None if state["best"] is None else tuple(float(x) for x in state["best"])
+    def load_state(self, state: Any) -> None:
+        """Take over what `state` returned.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        try:
+            self._next, self._last = float(state["next"]), int(state["last"])
+            self._best = None if state["best"] is None else tuple(float(x) for x in state["best"])
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise CheckpointError(f"the checkpoint's record of evaluations is damaged ({error})") from error
 
     def evaluate(self) -> None:
         """Evaluate now, log the result, and keep the policy if it is the best so far."""
         constraints = self._copies.constraints
+        self._last = self.num_timesteps
         seed = self._config.seed + EVAL_SEED_OFFSET
         episodes = play(self._copies, predictor(self.model, deterministic=True), seed, discount(self._config))
         summary = summarize(episodes, constraints, self._settings.violation_tolerance)

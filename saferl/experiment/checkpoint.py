@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from saferl.algorithms.ppo import check_constraints
 from saferl_envs.errors import CheckpointError, SaferlError
 
 FORMAT = 1
-_UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
-"""What `torch.load` raises on damaged files."""
 _PLAIN = ("num_timesteps", "_n_updates", "_current_progress_remaining", "_total_timesteps")
 
 
@@ -41,7 +38,10 @@ def save_checkpoint(model: BaseAlgorithm, path: Path, training: dict[str, Any] |
         "training": training,
     }
     temporary = path.with_name(path.name + ".part")
-    th.save(state, temporary)
+    with temporary.open("wb") as file:
+        th.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())  # or a power failure could leave the new name on an empty file
     os.replace(temporary, path)
 
 
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = th.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {path} does not exist") from error
-    except _UNREADABLE as error:
+    except Exception as error:  # torch raises almost anything on damaged files
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise CheckpointError(f"checkpoint {path} is truncated or not a checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

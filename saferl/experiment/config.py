@@ -56,7 +56,7 @@ class EnvConfig(_Section):
     @field_validator("kwargs")
     @classmethod
     def _only_the_tasks(cls, value: dict[str, Any]) -> dict[str, Any]:
-        reserved = {"env_id", "task_id", "threads", "dump_dir", *cls.model_fields}
+        reserved = {"env_id", "task_id", "threads", "dump_dir", "render_mode", *cls.model_fields}
         for key in value:
             if key in reserved:
                 raise ValueError(f"{key!r} is not a keyword argument of the task; it has a place of its own in env")

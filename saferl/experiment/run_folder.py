@@ -53,12 +53,9 @@ class RunFolder:
             raise ConfigError(f"{folder.path} exists and is not a folder; choose another --run-dir or remove it")
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            folder._require_empty()
             folder.lock()
-            # what a start leaves that was killed before it wrote its configuration
-            if {p.name for p in folder.path.iterdir()} - {LOCK, "meta.json", "config.yaml.part"}:
-                raise ConfigError(
-                    f"{folder.path} exists and is not empty; choose another --run-dir, remove it, or saferl resume it"
-                )
+            folder._require_empty()
             (folder.path / "meta.json").write_text(json.dumps(provenance(), indent=2) + "\n", encoding="utf-8")
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             part = folder.path / "config.yaml.part"
@@ -67,6 +64,11 @@ class RunFolder:
         except OSError as error:
             raise ConfigError(f"cannot write to {folder.path}: {error.strerror or error}") from error
         return folder
+
+    def _require_empty(self) -> None:
+        # what a start leaves that was killed before it wrote its configuration does not count
+        if {p.name for p in self.path.iterdir()} - {LOCK, "meta.json", "config.yaml.part"}:
+            raise ConfigError(f"{self.path} exists and is not empty; choose another --run-dir, remove it, or saferl resume it")
 
     @classmethod
     def next_free(cls, root: str | Path, name: str) -> Path:
@@ -88,6 +90,11 @@ class RunFolder:
             raise CheckpointError(f"run folder {folder.path} does not exist")
         if not folder.config_file.is_file():
             raise CheckpointError(f"{folder.path} is not a run folder: it has no config.yaml")
+        for file in folder.path.rglob("*"):
+            if file.is_symlink():
+                raise CheckpointError(
+                    f"{file} is a link; a run folder holds none, since what is written to it would go elsewhere"
+                )
         return folder
 
     def lock(self) -> None:
@@ -152,7 +159,9 @@ class RunFolder:
         digests = self._sealed() if renewed else {}
         for file in renewed or sorted(p for p in self.path.rglob("*") if p.is_file()):
             name = file.relative_to(self.path).as_posix()
-            if name not in (LOCK, self.digests.name):
+            if name.endswith(".part"):
+                file.unlink()  # of a write that was killed
+            elif name not in (LOCK, self.digests.name):
                 digests[name] = _digest(file)
         part = self.digests.with_name(self.digests.name + ".part")
         part.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())), encoding="utf-8")

@@ -86,21 +86,27 @@ def _run(
     began_at = 0 if state is None else model.num_timesteps
     evaluation = ConstrainedEvaluation(config, folder)
     checkpoints = Checkpoints(folder.last, config.checkpoint_seconds, evaluation)
+    logged: dict[str, float] = {}
     if state is not None:
-        restore_training(model, state)
-        evaluation.load_state(state["evaluation"])
-        # an evaluation that was due at the checkpoint comes after it, so it is done again
-        trim_rows(folder.path / "evaluations.csv", "timesteps", began_at - 1)
+        logged = restore_training(model, state)
+        evaluation.load_state(state.get("evaluation"))
+        trim_rows(folder.path / "evaluations.csv", "timesteps", began_at)
     else:
-        (folder.path / "evaluations.csv").unlink(missing_ok=True)
+        # a start that was killed before its first checkpoint leaves no trace
+        for trace in (folder.path / "evaluations.csv", folder.best, *folder.path.glob("events.out.tfevents.*")):
+            trace.unlink(missing_ok=True)
     model.set_logger(make_logger(folder.path, resumed_at=None if state is None else began_at))
+    for key, value in logged.items():
+        model.logger.record(key, value)
     bar = ProgressBar(config.total_timesteps, console) if console is not None else None
-    callbacks = CallbackList([checkpoints, evaluation, *([bar] if bar else [])])
+    # an evaluation that is due comes before the checkpoint, which then knows of it: nothing is evaluated or logged twice
+    callbacks = CallbackList([evaluation, checkpoints, *([bar] if bar else [])])
     began = time.monotonic()
     try:
         with checkpoints.stop_between_rollouts():
-            left = config.total_timesteps - began_at
-            model.learn(left, callback=callbacks, log_interval=1, reset_num_timesteps=state is None)
+            model.learn(
+                config.total_timesteps - began_at, callback=callbacks, log_interval=1, reset_num_timesteps=state is None
+            )
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted after {model.num_timesteps:,} steps; go on with: saferl resume {folder.path}") from None
     except ValueError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from saferl.algorithms.ppo import ConstrainedPPO
@@ -30,31 +31,63 @@ def training_state(model: ConstrainedPPO) -> dict[str, Any]:
         "last_episode_starts": th.from_numpy(np.array(model._last_episode_starts)),
         "episodes": [{key: float(episode[key]) for key in ("r", "l", "t")} for episode in model.ep_info_buffer or []],
         "random": _random_state(),
+        # what the last update said and the next rollout's row will hold
+        "logged": {key: float(value) for key, value in model.logger.name_to_value.items() if _is_number(value)},
         "threads": th.get_num_threads(),
     }
 
 
-def restore_training(model: ConstrainedPPO, state: Mapping[str, Any]) -> None:
+def restore_training(model: ConstrainedPPO, state: Mapping[str, Any]) -> dict[str, float]:
     """Put a training where `training_state` found it. The model holds the checkpoint's policy already.
+
+    Returns:
+        What had been recorded for the logger's next row.
 
     Raises:
         CheckpointError: The state is damaged.
         SaferlError: The state does not fit the environment.
     """
     try:
-        th.set_num_threads(state["threads"])
-        _base(model).load_state(_unpack(state["environment"]))
+        th.set_num_threads(min(max(int(state["threads"]), 1), 1024))
         model.recorder.episodes.load_state(_unpack(state["episode_costs"]))
-        model._last_obs = _unpack_observation(state["last_observation"])
-        model._last_episode_starts = state["last_episode_starts"].numpy().copy()
-        model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
+        starts, observation = state["last_episode_starts"].numpy().copy(), _unpack_observation(state["last_observation"])
+        _require_shape(starts, (model.n_envs,), "episode starts")
+        parts = model.observation_space.spaces if isinstance(model.observation_space, spaces.Dict) else None
+        if parts is None:
+            _require_shape(observation, (model.n_envs, *(model.observation_space.shape or ())), "last observation")
+        elif set(observation) != set(parts):
+            raise CheckpointError(
+                f"the checkpoint's last observation has parts {sorted(observation)}, expected {sorted(parts)}"
+            )
+        for key, part in (parts or {}).items():
+            _require_shape(observation[key], (model.n_envs, *(part.shape or ())), f"last observation {key!r}")
+        model._last_obs, model._last_episode_starts = observation, starts
+        _base(model).load_state(_unpack(state["environment"]))
+        episodes = [{key: float(episode[key]) for key in ("r", "l", "t")} for episode in state["episodes"]]
+        model.ep_info_buffer = deque(episodes, maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         # schedules that follow the progress of training
         model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
         _restore_random(state["random"])
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        logged = {str(key): float(value) for key, value in state["logged"].items()}
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the checkpoint's training state is damaged ({reason})") from error
+    return logged
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number))
+
+
+def _require_shape(found: Array, expected: tuple[int, ...], name: str) -> None:
+    """Refuse an array of another shape.
+
+    Raises:
+        CheckpointError: It has one.
+    """
+    if np.shape(found) != expected:
+        raise CheckpointError(f"the checkpoint's {name} has shape {np.shape(found)}, expected {expected}")
 
 
 def _base(model: OnPolicyAlgorithm) -> ConstrainedVecEnv:

@@ -11,7 +11,7 @@ from typing import Any
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Append one row to a CSV file, with a header if the file is new."""
-    new = not path.exists()
+    new = not path.exists() or path.stat().st_size == 0
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row))
         if new:
@@ -31,6 +31,9 @@ def trim_rows(path: Path, column: str, last: float) -> None:
     if rows and column in rows[0]:
         index = rows[0].index(column)
         kept = [rows[0], *(row for row in rows[1:] if len(row) > index and _number(row[index]) <= last)]
+    if not kept:
+        path.unlink()
+        return
     part = path.with_name(path.name + ".part")
     with part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(kept)

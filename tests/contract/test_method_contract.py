@@ -173,3 +173,21 @@ def test_a_recurrent_policy_class_is_refused_too():
     env = make_vec_env(config("cat"))
     with pytest.raises(ConfigError, match="recurrent"):
         CaT(RecurrentActorCriticPolicy, env)
+
+
+@pytest.mark.parametrize("method", ON_POLICY)
+def test_stable_baselines3s_own_save_and_load(tmp_path, method):
+    asked = config(method)
+    env = make_vec_env(asked)
+    model = make_model(asked, env)
+    model.learn(128)
+    model.save(tmp_path / "model.zip")
+    loaded = type(model).load(tmp_path / "model.zip", env=env)
+    observations = np.random.default_rng(0).normal(size=(6, 11)).astype(np.float32)
+    np.testing.assert_array_equal(
+        model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
+    )
+    for name in ("multipliers", "termination", "cost_critics"):
+        if hasattr(model, name):
+            assert_equal(dict(getattr(model, name).state_dict()), dict(getattr(loaded, name).state_dict()))
+    loaded.learn(64)

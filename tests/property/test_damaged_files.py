@@ -285,3 +285,27 @@ def test_damaged_checkpoints_load_or_are_refused_in_one_line(run, tmp_path_facto
 
 def test_an_evaluation_environment_can_be_made(run):
     assert make_copies(RunFolder.open(run).config(), 2).num_envs == 2
+
+
+def test_a_checkpoint_cannot_reach_into_the_simulators_model(run, tmp_path, capsys):
+    """Index fields of the model, written by a stranger, would make MuJoCo read and write outside of its memory."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "SHA256SUMS").unlink()
+    state = read_checkpoint(folder / "last.pt")
+    joints = make_engine("saferl/HopperVelocity-v0", threads=1).simulation.model.njnt
+    state["training"]["environment"]["simulation/model/jnt_qposadr"] = torch.full((2, joints), 2**30, dtype=torch.int32)
+    torch.save(state, folder / "last.pt")
+    assert main(["resume", str(folder), "--quiet"]) == 2
+    assert "jnt_qposadr" in capsys.readouterr().err
+
+
+def test_links_in_a_run_folder_are_refused_and_nothing_is_written_through_them(run, tmp_path, capsys):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    shutil.copytree(run, folder)
+    victim.write_text("precious")
+    (folder / "report.json").unlink()
+    (folder / "report.json").symlink_to(victim)
+    assert main(["evaluate", str(folder), "--episodes", "1"]) == 2
+    assert "report.json is a link" in capsys.readouterr().err
+    assert victim.read_text() == "precious"

@@ -192,18 +192,21 @@ def test_every_choice_of_normalisation_trains_and_evaluates(tmp_path, observatio
     assert main(["evaluate", str(tmp_path / "r"), "--episodes", "1"]) == 0
 
 
-def test_an_interrupted_training_keeps_its_policy_and_says_where(tmp_path, capsys, monkeypatch):
+def test_an_interrupted_training_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
     from saferl.experiment import callbacks
 
     def interrupt(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(callbacks.ConstrainedEvaluation, "evaluate", interrupt)
     folder = tmp_path / "r"
-    assert main(["train", "cat/halfcheetah_limits", "--run-dir", str(folder), *TINY]) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.ConstrainedEvaluation, "evaluate", interrupt)
+        assert main(["train", "cat/halfcheetah_limits", "--run-dir", str(folder), *TINY]) == 130
     err = capsys.readouterr().err
     assert "interrupted after 256 steps" in err
     assert f"saferl resume {folder}" in err
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    assert RunFolder.open(folder).finished
     assert read_checkpoint(folder / "last.pt")["plain"]["num_timesteps"] == 256
 
 
