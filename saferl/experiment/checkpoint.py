@@ -58,7 +58,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises almost anything on damaged files
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise CheckpointError(f"checkpoint {path} is truncated or not a checkpoint ({reason})") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    # types first: what a damaged file holds in these places may not even be comparable
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] != FORMAT:
         raise CheckpointError(f"checkpoint {path} is not in format {FORMAT} of this version")
     return state
 
@@ -69,8 +70,9 @@ def restore(model: BaseAlgorithm, state: dict[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: The checkpoint does not fit the model; nothing is half restored that a caller would use.
     """
-    if state.get("algorithm") != type(model).__name__:
-        raise CheckpointError(f"checkpoint {path} is of {state.get('algorithm')}, not {type(model).__name__}")
+    algorithm = state.get("algorithm")
+    if not isinstance(algorithm, str) or algorithm != type(model).__name__:
+        raise CheckpointError(f"checkpoint {path} is of {str(algorithm)[:80]!r}, not {type(model).__name__}")
     modules, _ = model._get_torch_save_params()
     for key, expected in (("states", modules), ("plain", _PLAIN)):
         if not isinstance(state.get(key), dict) or set(state[key]) != set(expected):
