@@ -37,7 +37,7 @@ def claims() -> list[Claim]:
     for task, (name, target) in TASKS.items():
         for method, title in METHODS.items():
             mine = [row for row in rows if row["task"] == task and row["method"] == method]
-            found += _of(mine, f"{name}, {title}", f"{method}-{name.lower()}", target)
+            found += _of(mine, f"{name}, {title}", f"{method}-{name.lower()}", target) if mine else []
     return found
 
 
@@ -46,7 +46,7 @@ def _of(rows: list[Row], title: str, name: str, target: float) -> list[Claim]:
     complete = f" Only {len(seeds)} of {SEEDS} seeds." if len(seeds) < SEEDS else ""
 
     def claim(what: str, text: str, relation: str, column: str, policy: str) -> Claim:
-        values = [float(row[column]) for row in rows] or [float("nan")]
+        values = [float(row[column]) for row in rows]
         low, high = bootstrap_interval(values) if len(values) > 1 else (values[0], values[0])
         each = ", ".join(f"{value:.1f}" for value in values)
         note = f"per seed {each}; 95 % interval of the mean [{low:.1f}, {high:.1f}]; last iterate, 100 episodes.{complete}"

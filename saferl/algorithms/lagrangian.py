@@ -10,6 +10,7 @@ cost after rollouts shorter than an episode (`cost_estimate`), and limits that f
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -120,9 +121,9 @@ class _LagrangianSettings(CostCriticSettings):
     cost_limit_start: PositiveFloat | None = None
     cost_limit_fraction: float = Field(0.5, gt=0, le=1)
 
+    @abstractmethod
     def rule(self, limits: list[float], senses: list[str]) -> Multipliers:
         """Return the rule that moves the multipliers."""
-        raise NotImplementedError
 
     def shared(self) -> dict[str, Any]:
         """Return the arguments that all rules take."""
