@@ -29,7 +29,7 @@ class ParallelLinear(nn.Module):
 
 
 class CostCritics(nn.Module):
-    """C value networks of the same shape that share nothing.
+    """C value networks of the same shape that share no parameters; training clips the norm of all their gradients together.
 
     They are trained on cost returns times `scale`, so that their outputs are near 1 at most: with ``1 - gamma``, the
     output is a discounted share of violating steps for indicator costs.

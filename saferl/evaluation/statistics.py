@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from saferl.evaluation.aggregate import excess
 from saferl.evaluation.rollout import Episodes
 from saferl_envs.constraints import Constraint, ConstraintSet
 
@@ -46,28 +47,22 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
             "over_limit_rate": float((_misses(constraint, costs) > 0).mean()) if limited else None,
             "excess": float(_misses(constraint, costs.mean())) if limited else (rate - tolerance) / max(tolerance, 1e-3),
         }
-    excess = max(found["excess"] for found in per_constraint.values())
+    worst = max(found["excess"] for found in per_constraint.values())
     return {
         "return_mean": float(episodes.returns.mean()),
         "return_interval": bootstrap_interval(episodes.returns),
         "length_mean": float(episodes.lengths.mean()),
         "any_violation_rate": float(episodes.any_violating_steps.sum() / steps),
         "speed_mean": None if np.isnan(episodes.speeds).any() else float(episodes.speeds.mean()),
-        "excess": excess,
-        "feasible": bool(excess <= 0),
+        "excess": worst,
+        "feasible": bool(worst <= 0),
         "constraints": per_constraint,
     }
 
 
 def _misses(constraint: Constraint, costs: Any) -> Any:
-    """Return by how much aggregated costs miss the cost limit in the constraint's sense, relative to it; <= 0 holds.
-
-    An equality holds within 5 % of its limit.
-    """
-    limit = float(constraint.cost_limit or 0.0)
-    scale = max(abs(limit), 1.0)
-    difference = (np.asarray(costs) - limit) / scale
-    return {"<=": difference, ">=": -difference, "==": np.abs(difference) - 0.05 * abs(limit) / scale}[constraint.sense]
+    """Return by how much aggregated costs miss the cost limit in the constraint's sense; see `aggregate.excess`."""
+    return excess(costs, float(constraint.cost_limit or 0.0), constraint.sense)
 
 
 def rank(summary: dict[str, Any]) -> tuple[float, float]:
