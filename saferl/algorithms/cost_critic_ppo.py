@@ -19,8 +19,10 @@ from torch.nn import functional
 
 from saferl.algorithms.ppo import ConstrainedPPO, PPOSettings
 from saferl.cost_critics import CostCritics, cost_advantages
+from saferl.learned_costs import LearnedCosts
 from saferl.rollout_tensors import Rollout, stack
-from saferl_envs.errors import ConfigError, choose
+from saferl_envs.constraints import CostShape
+from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
 Scaling = Literal["none", "center", "standardize"]
@@ -36,6 +38,10 @@ class CostCriticPPO(ConstrainedPPO):
         policy: As for SB3's PPO.
         env: An environment with constraints, at least one of them with a cost limit.
         cost_limits: Cost limits by constraint name in place of the environment's, e.g. stricter ones to train against.
+        cost_shapes: By constraint name, the shape of the cost that is learned from, in place of the constraint's own: the
+            ``excess`` tells how far, where an ``indicator`` has no slope (ours). What is measured and reported stays. Its
+            limit is in `cost_limits`.
+        margins: By constraint name, how far below the constraint's limit the learned cost begins, in its unit (ours).
         cost_gamma: Discount of costs in the critics, or None for the reward's.
         cost_gae_lambda: Weight of longer returns in cost advantages, or None for the reward's.
         cost_learning_rate: Of the cost critics, or None for the policy's.
@@ -52,7 +58,7 @@ class CostCriticPPO(ConstrainedPPO):
         **kwargs: Further arguments of SB3's PPO.
 
     Raises:
-        ConfigError: No constraint has a cost limit, or `cost_limits` names a constraint that does not exist.
+        ConfigError: No constraint has a cost limit, or an option names a constraint that does not exist.
     """
 
     cost_critics: CostCritics
@@ -64,6 +70,8 @@ class CostCriticPPO(ConstrainedPPO):
         env: Any,
         *args: Any,
         cost_limits: Mapping[str, float] | None = None,
+        cost_shapes: Mapping[str, CostShape] | None = None,
+        margins: Mapping[str, float] | None = None,
         cost_gamma: float | None = None,
         cost_gae_lambda: float | None = None,
         cost_learning_rate: float | None = None,
@@ -73,7 +81,7 @@ class CostCriticPPO(ConstrainedPPO):
         cost_estimate: Estimate = "rate",
         **kwargs: Any,
     ) -> None:
-        self.cost_limits = dict(cost_limits or {})
+        self.cost_limits, self.cost_shapes, self.margins = dict(cost_limits or {}), dict(cost_shapes or {}), dict(margins or {})
         self.cost_gamma, self.cost_gae_lambda = cost_gamma, cost_gae_lambda
         self.cost_learning_rate, self.cost_net_arch = cost_learning_rate, tuple(cost_net_arch)
         self.cost_scaling, self.standardize, self.cost_estimate = cost_scaling, standardize, cost_estimate
@@ -83,10 +91,10 @@ class CostCriticPPO(ConstrainedPPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        self.learned_costs = LearnedCosts(self.constraint_specs, self.cost_shapes, self.margins, self.cost_limits)
+        if self.learned_costs and self.cost_estimate != "rate":
+            raise ConfigError("method.cost_shapes and method.margins need method.cost_estimate: rate")
         names = [spec["name"] for spec in self.constraint_specs]
-        for name in self.cost_limits:
-            if name not in names:
-                raise ConfigError(choose("constraint", name, names, "method.cost_limits"))
         found = [self.cost_limits.get(spec["name"], spec.get("cost_limit")) for spec in self.constraint_specs]
         limits = {c: float(limit) for c, limit in enumerate(found) if limit is not None}
         self.limited = list(limits)
@@ -121,18 +129,23 @@ class CostCriticPPO(ConstrainedPPO):
 
     def mean_costs(self) -> Array | None:
         """Return the mean episode costs (C,) of the limited constraints in the rollout, by `cost_estimate`."""
-        episodes, buffer = self.recorder.episodes, self._buffer
+        episodes = self.recorder.episodes
         by_episode = episodes.take_fresh()
         if self.cost_estimate == "episodes" or self._discounts:
             return None if by_episode is None else by_episode[self.limited]
         if not episodes.lengths:
             return None
-        rates = buffer.costs.mean(axis=(0, 1), dtype=np.float64)[self.limited]
-        aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
+        rates = self._costs().mean(axis=(0, 1), dtype=np.float64)
         recent = list(episodes.lengths)[-max(SHORTEST_MEMORY, self.n_envs) :]
         aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
         found: Array = rates * [1.0 if aggregate == "mean" else float(np.mean(recent)) for aggregate in aggregates]
         return found
+
+    def _costs(self) -> Array:
+        """Return the costs (n_steps, N, limited) to learn from."""
+        buffer = self._buffer
+        learned = self.learned_costs.replace(buffer.costs, buffer.constraint_values, self.recorder.constraint_set)
+        return learned[..., self.limited]
 
     @property
     def _discounts(self) -> bool:
@@ -165,7 +178,7 @@ class CostCriticPPO(ConstrainedPPO):
                 next_values[t, copy] = value
         gamma = self.gamma if self.cost_gamma is None else self.cost_gamma
         gae_lambda = self.gae_lambda if self.cost_gae_lambda is None else self.cost_gae_lambda
-        costs = buffer.costs[..., self.limited]
+        costs = self._costs()
         advantages, returns = cost_advantages(costs, values, next_values, buffer.ended, gamma, gae_lambda)
         self._log_critics(values, returns)
         flat = buffer.flat(advantages)
@@ -187,7 +200,11 @@ class CostCriticPPO(ConstrainedPPO):
         rate = self.cost_learning_rate
         for group in self.cost_critics.optimizer.param_groups:
             group["lr"] = self.lr_schedule(self._current_progress_remaining) if rate is None else rate
-        self.see_costs(self.mean_costs())
+        costs = self.mean_costs()
+        if self.learned_costs and costs is not None:
+            for c, learned in zip(self.limited, costs, strict=True):
+                self.logger.record(f"constraint/{self.constraint_specs[c]['name']}/learned_cost", float(learned))
+        self.see_costs(costs)
         rollout = self._rollout()
         seen: list[dict[str, th.Tensor]] = []
         for _ in range(self.n_epochs):
@@ -292,6 +309,8 @@ class CostCriticSettings(PPOSettings):
     """Settings of PPO, and those that methods with cost critics share; see `CostCriticPPO`."""
 
     cost_limits: dict[str, float] = {}  # noqa: RUF012 - pydantic copies it
+    cost_shapes: dict[str, CostShape] = {}  # noqa: RUF012 - as above
+    margins: dict[str, float] = {}  # noqa: RUF012 - as above
     cost_gamma: float | None = Field(None, ge=0, le=1)
     cost_gae_lambda: float | None = Field(None, ge=0, le=1)
     cost_learning_rate: PositiveFloat | None = None

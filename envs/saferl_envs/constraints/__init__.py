@@ -1,13 +1,13 @@
 """Constraints: written once, enforced by any method. One file per family."""
 
-from saferl_envs.constraints.base import Constraint, families, from_spec
+from saferl_envs.constraints.base import Constraint, CostShape, families, from_spec
 from saferl_envs.constraints.contact import ContactForce, ForbiddenContact
 from saferl_envs.constraints.gait import AirTime, FeetInContact
 from saferl_envs.constraints.joint import ActionRate, JointAcceleration, JointPosition, JointTorque, JointVelocity
 from saferl_envs.constraints.observation import SignalLimit
 from saferl_envs.constraints.posture import BaseHeight, BaseTilt, UpsideDown
 from saferl_envs.constraints.region import KeepIn, KeepOut
-from saferl_envs.constraints.set import ConstraintSet, Evaluation, constraints_from_specs
+from saferl_envs.constraints.set import ConstraintSet, Evaluation, constraints_from_specs, cost_of
 from saferl_envs.constraints.shape import Ball, Box, Capsule, HalfSpace, Shape, shape_from_spec, shapes
 from saferl_envs.constraints.speed import AxisSpeed, PlanarSpeed
 
@@ -23,6 +23,7 @@ __all__ = [
     "Constraint",
     "ConstraintSet",
     "ContactForce",
+    "CostShape",
     "Evaluation",
     "FeetInContact",
     "ForbiddenContact",
@@ -38,6 +39,7 @@ __all__ = [
     "SignalLimit",
     "UpsideDown",
     "constraints_from_specs",
+    "cost_of",
     "families",
     "from_spec",
     "shape_from_spec",

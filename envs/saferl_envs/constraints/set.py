@@ -89,7 +89,7 @@ class ConstraintSet(Sequence[Constraint]):
         costs: FloatArray = violated.astype(np.float64)
         for shape, members in self._shapes.items():
             if shape != "indicator":
-                costs[:, members] = _cost(shape, worst[:, members])
+                costs[:, members] = cost_of(shape, worst[:, members])
         return Evaluation(values, costs, violated)
 
     def to_specs(self) -> list[Spec]:
@@ -121,10 +121,12 @@ def constraints_from_specs(specs: Sequence[Constraint | Mapping[str, Any]], sour
     return tuple(c if isinstance(c, Constraint) else from_spec(c, f"{source}[{i}]") for i, c in enumerate(specs))
 
 
-def _cost(shape: CostShape, worst: FloatArray) -> FloatArray:
+def cost_of(shape: CostShape, worst: FloatArray) -> FloatArray:
     """Return the per-step cost of worst components, same shape; non-negative but for ``signed``."""
     if shape == "signed":
         return worst
+    if shape == "indicator":
+        return np.asarray(~(worst <= 0), np.float64)
     excess: FloatArray = np.maximum(worst, 0.0)
     if shape == "sqrt":
         return np.asarray(np.sqrt(excess))
