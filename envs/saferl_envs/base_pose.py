@@ -28,6 +28,7 @@ class BasePose:
         index = names.index(body)
         _require_supported(model, index, body)
         joints = range(model.body_jntadr[index], model.body_jntadr[index] + model.body_jntnum[index])
+        self._velocity = int(model.jnt_dofadr[joints[0]]) if joints else 0
         self._qpos, self._origin = qpos, np.array(model.body_pos[index])
         kinds = {j: int(model.jnt_type[j]) for j in joints}
         address = {j: int(model.jnt_qposadr[j]) for j in joints}
@@ -60,12 +61,29 @@ class BasePose:
         self.position(position)
         out[:, 0] = position[:, 2]
 
+    def linear_velocity(self, out: FloatArray, qvel: FloatArray) -> None:
+        """Write the velocity of a free base in its own frame, (N, 3) in m/s, of velocities (N, nv)."""
+        first = self._velocity
+        quaternion = self._unit_quaternion(0 if self._free is None else self._free)
+        w, v = quaternion[:, :1], -quaternion[:, 1:]
+        moved = qvel[:, first : first + 3]
+        twice = 2.0 * np.cross(v, moved)
+        out[:] = moved + w * twice + np.cross(v, twice)
+
+    def angular_velocity(self, qvel: FloatArray) -> FloatArray:
+        """Return a live view of the angular velocity of a free base in its own frame, (N, 3) in rad/s."""
+        return qvel[:, self._velocity + 3 : self._velocity + 6]
+
+    def _unit_quaternion(self, free: int) -> FloatArray:
+        """Return (N, 4) of the free joint at address `free`; a state may hold any length, MuJoCo normalises on reading."""
+        quaternion = self._qpos[:, free + 3 : free + 7]
+        unit: FloatArray = quaternion / np.sqrt(np.einsum("ni,ni->n", quaternion, quaternion))[:, np.newaxis]
+        return unit
+
     def projected_gravity(self, out: FloatArray) -> None:
         """Write the unit vector of gravity in the base's frame, (N, 3); upright is (0, 0, -1)."""
         if self._free is not None:
-            quaternion = self._qpos[:, self._free + 3 : self._free + 7]
-            # MuJoCo accepts any length in the state and normalises on reading
-            w, x, y, z = (quaternion / np.sqrt(np.einsum("ni,ni->n", quaternion, quaternion))[:, np.newaxis]).T
+            w, x, y, z = self._unit_quaternion(self._free).T
         elif self._hinge is not None:
             address, reference, axis = self._hinge
             half = 0.5 * (self._qpos[:, address] - reference)
@@ -78,6 +96,13 @@ class BasePose:
         out[:, 0] = -2.0 * (x * z - w * y)
         out[:, 1] = -2.0 * (y * z + w * x)
         out[:, 2] = -1.0 + 2.0 * (x * x + y * y)
+
+
+def is_free(model: mujoco.MjModel, body: str) -> bool:
+    """Return whether a body floats: its own joint is a free one. False where there is no such body."""
+    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY.value, body)
+    first = int(model.body_jntadr[index]) if index >= 0 else -1
+    return first >= 0 and int(model.jnt_type[first]) == int(mujoco.mjtJoint.mjJNT_FREE)
 
 
 def _require_supported(model: mujoco.MjModel, index: int, body: str) -> None:

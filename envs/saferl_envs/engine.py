@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from saferl_envs.constraints import Constraint, ConstraintSet
 from saferl_envs.copies import Transition
+from saferl_envs.disturbances import Disturbance, Disturbed
 from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import ConstraintError, TaskError
 from saferl_envs.mujoco_signals import MujocoSignals, compile_model
 from saferl_envs.noise import Noise
-from saferl_envs.signals import FloatArray, IntArray
+from saferl_envs.signals import BoolArray, FloatArray, IntArray
 from saferl_envs.simulation import Simulation
 from saferl_envs.spaces import action_space, observation_space
 from saferl_envs.task import Memory, Task
@@ -35,6 +36,7 @@ class Engine:
         constraints: In place of the task's own, or None for those.
         max_episode_steps: In place of the task's own, or None for that.
         dump_dir: Where the last good state of a diverged copy is written, or None.
+        disturbances: What to judge a policy under, beside what the task randomises.
 
     Raises:
         SignalError: A constraint or the task needs a signal, joint or geom that does not exist.
@@ -51,6 +53,7 @@ class Engine:
         constraints: Sequence[Constraint] | None = None,
         max_episode_steps: int | None = None,
         dump_dir: str | Path | None = None,
+        disturbances: tuple[Disturbance, ...] = (),
     ) -> None:
         wanted = tuple(task.constraints if constraints is None else constraints)
         if not wanted:
@@ -58,10 +61,11 @@ class Engine:
         steps = task.max_episode_steps if max_episode_steps is None else max_episode_steps
         if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
             raise TaskError(f"max_episode_steps must be a positive whole number, got {steps!r}")
-        required = set(task.requires).union(*(c.requires for c in wanted))
+        required = set(task.requires).union(*(c.reads for c in wanted))
         model = compile_model(task, required)
         self.task, self.num_envs, self.max_episode_steps = task, num_envs, int(steps)
         self.simulation = Simulation(model, num_envs, _substeps(task, model.opt.timestep), threads, dump_dir)
+        self._disturbed = Disturbed(disturbances, model, task.base_body, num_envs, self.simulation.control_timestep)
         self.signals = MujocoSignals(task, self.simulation, required)
         self.constraints = ConstraintSet(wanted, self.signals.offers())
         self.seeds = np.arange(num_envs, dtype=np.uint64)
@@ -69,6 +73,7 @@ class Engine:
         self.steps = np.zeros(num_envs, np.int64)
         self.episode_cost = np.zeros(num_envs)
         self.memory: Memory = task.initial_memory(self._noise(np.arange(num_envs)))
+        self._disturbs = bool(self._disturbed) or type(task).disturb is not Task.disturb
         self._limited = np.flatnonzero(self.constraints.limited)
         self._all = np.arange(num_envs)
         self.reset()
@@ -96,17 +101,35 @@ class Engine:
     def reset(self, ids: IntArray | None = None) -> None:
         """Begin a new episode for some copies (sorted ids), or for all."""
         which = self._all if ids is None else ids
+        seen = self.episodes[which] > 0
         self.episodes[which] += 1
         self.steps[which] = 0
         self.episode_cost[which] = 0.0
         noise = self._noise(which)
-        fields = self.task.randomize(noise, self.simulation.model)
+        self._remember(which, noise, seen)
+        fields = self._disturbed.fields(self.task.randomize(noise, self.simulation.model), len(which))
         if fields:
             self.simulation.set_model_fields(which, fields)
-        self.simulation.set_state(which, *self.task.initial_state(noise, self.simulation.model))
-        for key, start in self.task.initial_memory(noise).items():
-            self.memory[key][which] = start
+        memory = {key: array[which] for key, array in self.memory.items()}
+        self.simulation.set_state(which, *self.task.place(noise, self.simulation.model, memory))
+        self.signals.show_memory(self.memory)
         self.signals.reset(which)
+        if self._disturbed:
+            self._disturbed.begin(which, self.task.control(self.signals.view["action"], self.memory)[which])
+
+    def _remember(self, which: IntArray, noise: Noise, seen: BoolArray) -> None:
+        """Let copies remember what they do at the start of an episode: their first, or one that follows another (`seen`)."""
+        if not self.memory:
+            return
+        first, following = self.task.initial_memory(noise), {}
+        if seen.any():
+            last = {key: array[which] for key, array in self.memory.items()}
+            following = self.task.next_memory(noise, last, {key: array[which] for key, array in self.signals.view.items()})
+        for key, start in first.items():
+            chosen = (
+                start if not following else np.where(seen[(...,) + (np.newaxis,) * (start.ndim - 1)], following[key], start)
+            )
+            self.memory[key][which] = chosen
 
     def observe(self) -> FloatArray:
         """Return the present observation of every copy, a new (N, obs) array."""
@@ -138,11 +161,25 @@ class Engine:
         signals, task = self.signals, self.task
         signals.before_step()
         signals.set_action(action)
-        self.simulation.ctrl[:] = task.control(action, self.memory)
-        bad = self.simulation.step(ids)
+        if self._disturbs:
+            self._disturb(ids)
+        ctrl, late = task.control(action, self.memory), None
+        if self._disturbed:
+            ctrl, before = self._disturbed.controls(ctrl)
+            late = (self._disturbed.late, before)
+        self.simulation.ctrl[:] = ctrl
+        bad = self.simulation.step(ids, signals.watch, late)
         self.steps += 1
         signals.update()
         return self._transition(bad)
+
+    def _disturb(self, ids: IntArray | None) -> None:
+        which = self._all if ids is None else ids
+        qvel = self.simulation.qvel[which]
+        noise = self._noise(which)
+        self.task.disturb(noise, qvel)
+        self._disturbed.push(noise, self.steps[which], qvel)
+        self.simulation.qvel[which] = qvel
 
     def renderer(self, width: int, height: int) -> EnvRenderer:
         """Return what draws the first copy in frames of `width` x `height` pixels."""
@@ -158,8 +195,10 @@ class Engine:
         """Go on, bit for bit, from where `state` was taken.
 
         Raises:
-            TaskError: The state is of another task, number of copies or version.
+            TaskError: The state is of another task, number of copies or version, or the copies are disturbed.
         """
+        if self._disturbed:
+            raise TaskError("disturbed copies are for evaluation and cannot go on from a saved state")
         mine = self.state()
         # model fields that differ between copies exist only once a copy has been given its own; only those that the task
         # randomises are taken from a state, since others, written by somebody who means harm, reach into MuJoCo's memory
@@ -178,6 +217,7 @@ class Engine:
         self.signals.load_state(part("signals/"))
         for key, saved in part("memory/").items():
             self.memory[key] = saved.copy()
+        self.signals.show_memory(self.memory)
         for key in ("seeds", "episodes", "steps", "episode_cost"):
             getattr(self, key)[:] = state[key]
 
@@ -205,7 +245,9 @@ class Engine:
         for c in self._limited:
             cost += evaluation.costs[:, c]
         self.episode_cost += cost
-        self.memory = task.advance(self.memory, view, self._noise(self._all)) if self.memory else {}
+        if self.memory:
+            self.memory = task.advance(self.memory, view, self._noise(self._all))
+            self.signals.show_memory(self.memory)
         return Transition(
             self.observe(), reward, terms, terminated, truncated, evaluation.values, evaluation.costs,
             evaluation.violated, cost, self.episode_cost.copy(), diverged,

@@ -75,7 +75,7 @@ def find_judge(
     if not chosen:
         raise ConstraintError(_how_to_constrain(env_id, source({}).offers()))
     chosen = resolve_constraints(chosen, None, limits, cost_limits)
-    reads_info = any(name.startswith(INFO) for c in chosen for name in c.requires)
+    reads_info = any(name.startswith(INFO) for c in chosen for name in c.reads)
     signals = source(_look(another) if reads_info else {})
     bound = ConstraintSet(chosen, signals.offers())
     signals.require(bound.requires)

@@ -9,7 +9,9 @@ from typing import Any
 from saferl_envs.constraints import Constraint
 from saferl_envs.constraints.resolve import resolve_constraints
 from saferl_envs.copies import Copies
+from saferl_envs.disturbances import disturbances_from
 from saferl_envs.engine import Engine
+from saferl_envs.errors import TaskError
 from saferl_envs.gymnasium_copies import GymnasiumCopies
 from saferl_envs.gymnasium_make import import_module
 from saferl_envs.tasks import make_task, task_ids
@@ -25,6 +27,7 @@ def make_engine(
     cost_limits: Mapping[str, float] | None = None,
     max_episode_steps: int | None = None,
     dump_dir: str | Path | None = None,
+    disturbances: Mapping[str, float] | None = None,
     **task_kwargs: Any,
 ) -> Engine:
     """Return copies of a registered task with changes from outside.
@@ -38,6 +41,7 @@ def make_engine(
         cost_limits: New cost limits by constraint name.
         max_episode_steps: Steps before truncation, in place of the task's own.
         dump_dir: Folder for the state of a copy whose physics diverged.
+        disturbances: Name to strength; see `saferl_envs.disturbances`.
         **task_kwargs: Passed to the task.
 
     Raises:
@@ -51,6 +55,7 @@ def make_engine(
         constraints=resolve_constraints(task.constraints, constraints, limits, cost_limits),
         max_episode_steps=max_episode_steps,
         dump_dir=dump_dir,
+        disturbances=disturbances_from(disturbances or {}),
     )
 
 
@@ -64,6 +69,7 @@ def make_copies(
     cost_limits: Mapping[str, float] | None = None,
     max_episode_steps: int | None = None,
     dump_dir: str | Path | None = None,
+    disturbances: Mapping[str, float] | None = None,
     **kwargs: Any,
 ) -> Copies:
     """Return copies of a registered task, stepped in one batch, or of any other Gymnasium environment, stepped one by one.
@@ -77,6 +83,7 @@ def make_copies(
         cost_limits: New cost limits by constraint name.
         max_episode_steps: Steps before truncation, in place of the environment's own.
         dump_dir: Folder for the state of a copy of a task whose physics diverged.
+        disturbances: Name to strength, for a task; see `saferl_envs.disturbances`.
         **kwargs: Passed to the task or the environment.
 
     Raises:
@@ -88,7 +95,10 @@ def make_copies(
         import_module(module, env_id)
     if name in task_ids():
         engine: Copies = make_engine(
-            name, num_envs, threads=threads, max_episode_steps=max_episode_steps, dump_dir=dump_dir, **changes, **kwargs
-        )
+            name, num_envs, threads=threads, max_episode_steps=max_episode_steps, dump_dir=dump_dir,
+            disturbances=disturbances, **changes, **kwargs,
+        )  # fmt: skip
         return engine
+    if disturbances:
+        raise TaskError(f"{env_id}: disturbances are for the simulated tasks of this suite, not for other environments")
     return GymnasiumCopies(env_id, num_envs, max_episode_steps=max_episode_steps, **changes, **kwargs)

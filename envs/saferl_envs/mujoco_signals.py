@@ -2,8 +2,11 @@
 
 Names: ``qpos``, ``qvel``, ``action``, ``previous_action``; ``joint_position``, ``joint_velocity``, ``joint_acceleration``,
 ``joint_torque`` (the robot's scalar joints, without the base joints); ``base_position``, ``base_height``, ``base_velocity``,
-``projected_gravity``; ``com_velocity`` and what `saferl_envs.whole_body` adds; ``body_position/<body>``,
-``body_velocity/<body>``, ``site_position/<site>``; ``contact_force/<group>``, ``swing_time/<group>``, ``touchdown/<group>``.
+``projected_gravity``, ``base_linear_velocity`` and ``base_angular_velocity`` (in the base's frame); ``joint_position_rate``
+(mean velocity over the control step); ``com_velocity`` and what `saferl_envs.whole_body` adds; ``body_position/<body>``,
+``body_velocity/<body>``, ``site_position/<site>``; ``contact_force/<group>``, ``peak_contact_force/<group>`` (the
+largest of the control step's physics steps), ``swing_time/<group>``, ``touchdown/<group>``; and what the task remembers
+and names in `memory_signals`.
 
 State signals are current. Signals from derived fields (``joint_torque``, ``body_*``, ``site_*``, contacts) lag one physics
 substep; see `saferl_envs.simulation`. Velocities and accelerations are differences over one control step and zero in the
@@ -13,6 +16,7 @@ first observation of an episode.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +24,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from saferl_envs.base_pose import BasePose
+from saferl_envs.base_pose import BasePose, is_free
 from saferl_envs.errors import SignalError, TaskError, choose
 from saferl_envs.signals import FloatArray, IntArray, SignalInfo, Signals
 from saferl_envs.simulation import Simulation
@@ -28,6 +32,7 @@ from saferl_envs.task import Task
 from saferl_envs.whole_body import add_whole_body_sensors, whole_body_offers, whole_body_signal
 
 _XYZ = ("x", "y", "z")
+_CONTACTS = ("contact_force/", "peak_contact_force/", "swing_time/", "touchdown/")
 _CONTACT_THRESHOLD = 1.0  # N; below it a foot counts as in the air (Chane-Sane et al. 2024, released code)
 
 
@@ -40,7 +45,7 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
     spec = task.spec()
     add_whole_body_sensors(spec, required)
     geoms = [g.name for g in spec.geoms if g.name]
-    for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(("contact_force/", "swing_", "touch"))}):
+    for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(_CONTACTS)}):
         for geom in task.contact_groups.get(group, ()):
             if geom not in geoms:
                 raise TaskError(choose("geom", geom, geoms, f"contact group {group!r} of {type(task).__name__}"))
@@ -84,6 +89,7 @@ class MujocoSignals:
         self._before: list[Callable[[], None]] = []
         self._updates: list[Callable[[], None]] = []
         self._resets: list[Callable[[IntArray], None]] = []
+        self._watches: list[Callable[[], None]] = []
         self._offers = self._make_offers()
         low, _ = task.action_bounds(self._model)
         self.set_action(np.zeros((self._n, low.shape[0])))
@@ -106,6 +112,20 @@ class MujocoSignals:
         """
         self._arrays["previous_action"] = self._arrays.get("action", action)
         self._arrays["action"] = action
+
+    @property
+    def watch(self) -> Callable[[], None] | None:
+        """What to call after each physics step, or None where nothing required asks for it."""
+        return self._watch if self._watches else None
+
+    def _watch(self) -> None:
+        for note in self._watches:
+            note()
+
+    def show_memory(self, memory: Mapping[str, FloatArray]) -> None:
+        """Deliver what the task remembers and names in `memory_signals`, (N, d) each."""
+        for name in self._task.memory_signals:
+            self._arrays[name] = memory[name]
 
     def before_step(self) -> None:
         """Remember what differences over the coming step need."""
@@ -132,6 +152,8 @@ class MujocoSignals:
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `state` returned, from signals of the same task."""
         for name, array in self.state().items():
+            if name in self._task.memory_signals:
+                continue  # comes back with the memory
             if name in ("action", "previous_action"):
                 self._arrays[name] = state[name].copy()  # each step brings a new array, in the policy's precision
             elif array.flags.writeable:  # live views of derived fields have come back with the physics
@@ -151,12 +173,16 @@ class MujocoSignals:
         }
         for name, unit in (("position", ""), ("velocity", "/s"), ("acceleration", "/s^2")):
             offers[f"joint_{name}"] = SignalInfo(joints, "rad" + unit)
+        offers["joint_position_rate"] = SignalInfo(joints, "rad/s")
         offers["joint_torque"] = SignalInfo(joints, "Nm")
         if self._task.base_body is not None:
             offers["base_position"] = SignalInfo(_XYZ, "m")
             offers["base_velocity"] = SignalInfo(_XYZ, "m/s")
             offers["base_height"] = SignalInfo(("height",), "m")
             offers["projected_gravity"] = SignalInfo(_XYZ, "1")
+            if is_free(m, self._task.base_body):
+                offers["base_linear_velocity"] = SignalInfo(_XYZ, "m/s")
+                offers["base_angular_velocity"] = SignalInfo(_XYZ, "rad/s")
         offers |= self._whole_body | {"com_velocity": SignalInfo(_XYZ, "m/s")}
         for body in filter(None, (m.body(i).name for i in range(1, m.nbody))):
             offers[f"body_position/{body}"] = SignalInfo(_XYZ, "m")
@@ -165,14 +191,20 @@ class MujocoSignals:
             offers[f"site_position/{site}"] = SignalInfo(_XYZ, "m")
         for group, geoms in self._task.contact_groups.items():
             offers[f"contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
+            offers[f"peak_contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
             offers[f"swing_time/{group}"] = SignalInfo(tuple(geoms), "s")
             offers[f"touchdown/{group}"] = SignalInfo(tuple(geoms), "1")
-        return MappingProxyType(offers)
+        for name in self._task.memory_signals:
+            if name in offers:
+                raise TaskError(f"memory_signals: {name!r} is the name of a signal of the simulation")
+        return MappingProxyType(offers | dict(self._task.memory_signals))
 
     def _require(self, name: str, who: str) -> FloatArray:
         """Return the array of a signal, arranging for it to be kept up to date."""
         if name not in self._offers:
             raise SignalError(choose("signal", name, self._offers, who))
+        if name in self._task.memory_signals and name not in self._arrays:
+            self._arrays[name] = np.zeros((self._n, len(self._offers[name].components)))
         if name in self._whole_body and name not in self._arrays:
             self._arrays[name] = whole_body_signal(self._sim, name)
         if name not in self._arrays:
@@ -231,6 +263,9 @@ class MujocoSignals:
     def _build_joint_velocity(self) -> FloatArray:
         return self._columns(self._sim.qvel, self._dofs())
 
+    def _build_joint_position_rate(self) -> FloatArray:
+        return self._difference("joint_position")
+
     def _build_joint_acceleration(self) -> FloatArray:
         return self._difference("joint_velocity")
 
@@ -248,6 +283,12 @@ class MujocoSignals:
 
     def _build_projected_gravity(self) -> FloatArray:
         return self._computed(self._base().projected_gravity, 3)
+
+    def _build_base_linear_velocity(self) -> FloatArray:
+        return self._computed(partial(self._base().linear_velocity, qvel=self._sim.qvel), 3)
+
+    def _build_base_angular_velocity(self) -> FloatArray:
+        return self._base().angular_velocity(self._sim.qvel)
 
     def _build_base_velocity(self) -> FloatArray:
         return self._difference("base_position")
@@ -267,16 +308,42 @@ class MujocoSignals:
     def _build_site_position(self, site: str) -> FloatArray:
         return self._sim.field("site_xpos")[:, self._model.site(site).id]
 
-    def _build_contact_force(self, group: str) -> FloatArray:
+    def _forces(self, group: str) -> FloatArray:
+        """Return the live net contact forces of a group's members, (N, G, 3)."""
         geoms = self._task.contact_groups[group]
         first = int(self._model.sensor(_sensor_name(group, geoms[0])).adr[0])
         forces = self._sim.field("sensordata")[:, first : first + 3 * len(geoms)]
+        return forces.reshape(self._n, len(geoms), 3)
+
+    def _build_contact_force(self, group: str) -> FloatArray:
+        forces = self._forces(group)
 
         def magnitude(out: FloatArray) -> None:
-            xyz = forces.reshape(forces.shape[0], len(geoms), 3)
-            np.sqrt(np.einsum("ngi,ngi->ng", xyz, xyz), out=out)
+            np.sqrt(np.einsum("ngi,ngi->ng", forces, forces), out=out)
 
-        return self._computed(magnitude, len(geoms))
+        return self._computed(magnitude, forces.shape[1])
+
+    def _build_peak_contact_force(self, group: str) -> FloatArray:
+        forces = self._forces(group)
+        largest = np.zeros(forces.shape[:2])
+
+        def watch() -> None:
+            np.maximum(largest, np.einsum("ngi,ngi->ng", forces, forces), out=largest)
+
+        def magnitude(out: FloatArray) -> None:
+            np.sqrt(largest, out=out)
+
+        peak = self._computed(magnitude, forces.shape[1])
+
+        def restart(ids: IntArray) -> None:
+            peak[ids] = 0.0
+            largest[ids] = 0.0
+
+        self._hidden[f"_largest/{group}"] = largest
+        self._before.append(partial(largest.fill, 0.0))
+        self._watches.append(watch)
+        self._resets.append(restart)
+        return peak
 
     def _build_swing_time(self, group: str) -> FloatArray:
         """Time in the air up to now; zeroed in the step after the touchdown, once constraints have read it."""

@@ -43,6 +43,10 @@ class Noise:
         seeds: (n,) seed of each copy.
         episodes: (n,) number of episodes each copy has begun since it was seeded.
         steps: (n,) control steps since each copy's episode began.
+
+    Attributes:
+        seeds: As given.
+        n: Number of copies.
     """
 
     def __init__(self, seeds: ArrayLike, episodes: ArrayLike, steps: ArrayLike) -> None:
@@ -50,6 +54,7 @@ class Noise:
             key = _mix(np.asarray(seeds, np.uint64) + _GAMMA)
             key = _mix(key + _GAMMA * (np.asarray(episodes).astype(np.uint64) + np.uint64(1)))
             self._key = _mix(key + _GAMMA * (np.asarray(steps).astype(np.uint64) + np.uint64(1)))
+        self.seeds: UInt64Array = np.asarray(seeds, np.uint64)
         self.n = self._key.shape[0]
 
     def bits(self, name: str, d: int) -> UInt64Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from saferl_envs.constraints import Constraint
 from saferl_envs.noise import Noise
-from saferl_envs.signals import BoolArray, FloatArray, Signals
+from saferl_envs.signals import BoolArray, FloatArray, SignalInfo, Signals
 
 Memory = dict[str, FloatArray]
 """What a task remembers between steps: name to an array with a leading axis N."""
@@ -41,6 +41,7 @@ class Task(ABC):
         base_joints: Joints that move the base (``rootx`` ...) and are not joints of the robot for joint constraints.
         base_body: Body whose pose the ``base_*`` signals describe, or None for a robot fixed to the world.
         contact_groups: Group name to geom names, behind the signals ``contact_force/<group>`` and the like.
+        memory_signals: What of the memory constraints may read too, e.g. the command: name to components and unit.
         camera: Name of the camera for rendering, or None for one that follows the base.
     """
 
@@ -50,6 +51,7 @@ class Task(ABC):
     base_joints: ClassVar[tuple[str, ...]] = ()
     base_body: ClassVar[str | None] = None
     contact_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    memory_signals: ClassVar[Mapping[str, SignalInfo]] = {}
     camera: ClassVar[str | None] = None
 
     @abstractmethod
@@ -64,6 +66,10 @@ class Task(ABC):
     @abstractmethod
     def initial_state(self, noise: Noise, model: mujoco.MjModel) -> State:
         """Return the initial state of ``noise.n`` copies."""
+
+    def place(self, noise: Noise, model: mujoco.MjModel, memory: Memory) -> State:
+        """Return the initial state of copies that remember `memory`, where it depends on that (on which terrain they stand)."""
+        return self.initial_state(noise, model)
 
     @abstractmethod
     def observe(self, signals: Signals, memory: Memory) -> FloatArray:
@@ -89,6 +95,19 @@ class Task(ABC):
     def initial_memory(self, noise: Noise) -> Memory:
         """Return what ``noise.n`` copies remember at the start of an episode; by default nothing."""
         return {}
+
+    def next_memory(self, noise: Noise, last: Memory, signals: Signals) -> Memory:
+        """Return what copies remember at the start of an episode that follows another; by default as in their first.
+
+        Args:
+            noise: Of the n copies.
+            last: What they remembered at the end of the episode before, n rows.
+            signals: Of that end, n rows.
+        """
+        return self.initial_memory(noise)
+
+    def disturb(self, noise: Noise, qvel: FloatArray) -> None:  # noqa: B027 - a hook, not a duty
+        """Change velocities (n, nv) in place before a step, e.g. by a push; by default nothing."""
 
     def advance(self, memory: Memory, signals: Signals, noise: Noise) -> Memory:
         """Return the memory after a step, once rewards and constraints have been evaluated."""

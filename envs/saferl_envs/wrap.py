@@ -228,7 +228,7 @@ def _batch(observation: Any) -> Any:
 
 def _shapes_for(env: _Env, constraints: Sequence[Constraint]) -> dict[str, tuple[int, ...]]:
     """Return the info keys on offer, where a constraint reads one: those of a second instance, or of the environment itself."""
-    if not any(name.startswith(INFO) for c in constraints for name in c.requires):
+    if not any(name.startswith(INFO) for c in constraints for name in c.reads):
         return {}
     spec = env.spec
     if spec is not None:

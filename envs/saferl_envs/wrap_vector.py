@@ -157,7 +157,7 @@ def _masked(info: Info, mask: BoolArray) -> Info:
 
 def _shapes_for(env: _VectorEnv, constraints: Sequence[Constraint]) -> dict[str, tuple[int, ...]]:
     """Return the info keys on offer, where a constraint reads one, from one step of the vector environment."""
-    if not any(name.startswith(INFO) for c in constraints for name in c.requires):
+    if not any(name.startswith(INFO) for c in constraints for name in c.reads):
         return {}
     env.reset()
     infos = env.step(copy.deepcopy(env.action_space).sample())[4]

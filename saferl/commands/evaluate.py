@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from saferl.commands.options import Commands, add_checkpoint, add_run, import_modules, positive, seed
+from saferl_envs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add(commands: Commands) -> None:
     """Declare the command."""
-    evaluate = commands.add_parser("evaluate", help="violation report of a run")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="violation report of a run",
+        epilog="The environment may be changed for the evaluation: --env.limits.speed 2, --env.kwargs.play true, "
+        "--env.disturbances.push 0.5. The report is then called report_changed.",
+    )
     add_run(evaluate)
     evaluate.add_argument("--episodes", type=positive, default=100, help="episodes per policy (default 100)")
     evaluate.add_argument("--seed", type=seed, default=0, help="seed of the evaluation (default 0)")
     add_checkpoint(evaluate)
-    evaluate.set_defaults(command=run)
+    evaluate.add_argument(
+        "--disturb", nargs="*", metavar="NAME[=STRENGTH,...]",
+        help="a table of the policy under disturbances (push, friction, payload, motor_strength, latency; default all)",
+    )  # fmt: skip
+    evaluate.set_defaults(command=run, takes_overrides=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,12 +37,45 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from saferl.evaluation.report import to_tables
+    from saferl.experiment.config import parse_overrides
     from saferl.experiment.evaluate import evaluate
 
     import_modules(options)
-    report = evaluate(options.run, options.episodes, options.seed, options.checkpoint)
     console = Console(width=max(Console().width, 120))
+    changes = parse_overrides(options.rest)
+    if options.disturb is not None:
+        _disturb(options, changes, console)
+        return
+    report = evaluate(options.run, options.episodes, options.seed, options.checkpoint, changes)
     console.print(f"{report['env_id']}, {report['method']}, {report['episodes']} episodes per policy")
     for table in to_tables(report):
         console.print(table)
-    console.print(f"report {Path(options.run) / 'report.json'} and report.md", soft_wrap=True)
+    name = "report_changed" if changes else "report"
+    console.print(f"report {Path(options.run) / name}.json and {name}.md", soft_wrap=True)
+
+
+def _disturb(options: argparse.Namespace, changes: dict[str, Any], console: Console) -> None:
+    """Print the table of a policy under disturbances."""
+    from rich.table import Table
+
+    from saferl.experiment.disturbed import cases_from, evaluate_disturbed
+
+    if changes:
+        raise ConfigError("--disturb and changes of the environment do not go together; give one of them")
+    cases = cases_from(options.disturb)
+    with console.status("playing") as status:
+        rows, file = evaluate_disturbed(
+            options.run, cases, options.episodes, options.seed, options.checkpoint,
+            lambda case: status.update(f"playing {options.episodes} episodes under {case.name} {case.strength:g}"),
+        )  # fmt: skip
+    names = list(rows[0])
+    worst = [name for name in names[6:] if any(row[name] > 0 for row in rows)]
+    table = Table(title=f"deterministic policy, {options.episodes} episodes each; violated steps in %", title_justify="left")
+    for name in ("disturbance", "strength", "return", "survived", "any", *worst):
+        table.add_column(name, justify="left" if name == "disturbance" else "right")
+    for row in rows:
+        strength = "-" if row["unit"] == "-" else f"{row['strength']:g} {row['unit']}"
+        rates = [f"{100 * row[name]:.2f}" for name in ("any_violation", *worst)]
+        table.add_row(row["disturbance"], strength, f"{row['return']:.1f}", f"{100 * row['survived']:.0f} %", *rates)
+    console.print(table)
+    console.print(f"all numbers {file}", soft_wrap=True)

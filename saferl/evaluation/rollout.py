@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,7 +29,7 @@ class Episodes:
         violating_steps: (E, C) steps above zero.
         any_violating_steps: (E,) steps on which any constraint was above zero.
         worst: (E, C) largest signed value seen.
-        speeds: (E,) mean forward reward term per step, where the task has one called ``forward``; else NaN.
+        terms: Name of each reward term to its mean per step, (E,).
     """
 
     returns: Array
@@ -38,7 +38,7 @@ class Episodes:
     violating_steps: Array
     any_violating_steps: Array
     worst: Array
-    speeds: Array
+    terms: Mapping[str, Array]
 
 
 def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Episodes:
@@ -52,13 +52,12 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
     """
     if copies.max_episode_steps >= UNLIMITED:
         raise ConfigError("the environment's episodes have no time limit, so they may never end; set env.max_episode_steps")
-    if copies.max_episode_steps >= UNLIMITED:
-        raise ConfigError("the environment has no time limit, so its episodes may never end; set max_episode_steps")
     n, constraints = copies.num_envs, copies.constraints
     copies.seed(np.uint64(seed) + np.arange(n, dtype=np.uint64))
     copies.reset()
     alive = np.ones(n, np.bool_)
-    returns, speeds = np.zeros(n), np.zeros(n)
+    returns = np.zeros(n)
+    terms: dict[str, Array] = {}
     lengths, any_violating = np.zeros(n, np.int64), np.zeros(n, np.int64)
     costs, worst = np.zeros((n, len(constraints))), np.full((n, len(constraints)), -np.inf)
     violating = np.zeros((n, len(constraints)), np.int64)
@@ -71,7 +70,8 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
         observation, here = t.observation, alive[:, np.newaxis]
         returns += np.where(alive, t.reward, 0.0)
         lengths += alive
-        speeds += np.where(alive, t.reward_terms.get("forward", np.nan), 0.0)
+        for name, term in t.reward_terms.items():
+            terms[name] = terms.get(name, 0.0) + np.where(alive, term, 0.0)
         costs += np.where(here, weights * t.costs, 0.0)
         weights = weights * discounts
         violating += t.violated & here
@@ -80,9 +80,11 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
         alive &= ~(t.terminated | t.truncated)
     averaged = np.array([c.aggregate == "mean" for c in constraints])
     costs = np.where(averaged, costs / lengths[:, np.newaxis], costs)
-    return Episodes(returns, lengths, costs, violating, any_violating, worst, speeds / lengths)
+    means = {name: total / lengths for name, total in terms.items()}
+    return Episodes(returns, lengths, costs, violating, any_violating, worst, means)
 
 
 def join(parts: Sequence[Episodes]) -> Episodes:
     """Return the episodes of several calls as one record."""
-    return Episodes(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Episodes)))
+    arrays = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Episodes) if f.name != "terms"}
+    return Episodes(**arrays, terms={name: np.concatenate([part.terms[name] for part in parts]) for name in parts[0].terms})

@@ -31,7 +31,8 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
     Per constraint: ``violation_rate`` (share of steps above zero), ``cost_mean`` and ``cost_interval`` of the episode's
     aggregated cost, ``worst_margin`` (-g at its worst, negative when violated), ``over_limit_rate`` (share of episodes whose
     cost misses the cost limit; null without one), ``excess`` (by how much the policy misses what is asked, relative to the
-    bound; ``<= 0`` holds). `tolerance` is the violation rate that a constraint without cost limit may have.
+    bound; ``<= 0`` holds). ``reward_terms`` are means per step, ``speed_mean`` that of the term called ``forward``, or null.
+    `tolerance` is the violation rate that a constraint without cost limit may have.
     """
     steps = int(episodes.lengths.sum())
     per_constraint: dict[str, dict[str, Any]] = {}
@@ -53,7 +54,8 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
         "return_interval": bootstrap_interval(episodes.returns),
         "length_mean": float(episodes.lengths.mean()),
         "any_violation_rate": float(episodes.any_violating_steps.sum() / steps),
-        "speed_mean": None if np.isnan(episodes.speeds).any() else float(episodes.speeds.mean()),
+        "reward_terms": {name: float(means.mean()) for name, means in episodes.terms.items()},
+        "speed_mean": float(episodes.terms["forward"].mean()) if "forward" in episodes.terms else None,
         "excess": worst,
         "feasible": bool(worst <= 0),
         "constraints": per_constraint,

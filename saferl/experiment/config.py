@@ -39,6 +39,7 @@ class EnvConfig(_Section):
         cost_limits: New bounds on the expected cost per episode by constraint name.
         constraints: Constraint specifications in place of the task's own.
         kwargs: Keyword arguments of the task or environment.
+        disturbances: Name to strength, to judge a policy under; see `saferl_envs.disturbances`.
         normalize_observation: Whether the policy sees observations divided by their running deviation; Box parts only.
         normalize_reward: Whether the critic sees rewards divided by the running deviation of returns.
     """
@@ -50,6 +51,7 @@ class EnvConfig(_Section):
     constraints: list[dict[str, Any]] | None = None
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    disturbances: dict[str, float] = Field(default_factory=dict)
     normalize_observation: bool = True
     normalize_reward: bool = True
 
@@ -77,6 +79,7 @@ class EnvConfig(_Section):
             "limits": self.limits,
             "cost_limits": self.cost_limits,
             "max_episode_steps": self.max_episode_steps,
+            "disturbances": self.disturbances,
             **self.kwargs,
         }
 

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch as th
 
+from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.evaluation.report import POLICIES, Report, to_markdown
-from saferl.evaluation.rollout import join, play
+from saferl.evaluation.rollout import Episodes, join, play
 from saferl.evaluation.statistics import summarize
 from saferl.experiment.build import discount, load_model, make_copies, predictor, set_threads
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
+from saferl.experiment.config import TrainConfig, build_config, merge
 from saferl.experiment.run_folder import RunFolder, provenance
+from saferl_envs.errors import ConfigError
 from saferl_envs.tasks import task_ids
 
 AT_ONCE, AT_ONCE_ELSEWHERE = 256, 16
 """Episodes played side by side: in a batch of a task's copies, and of another environment, each copy of which is an object."""
 
 
-def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str = "best") -> Report:
+def evaluate(
+    run_dir: str | Path,
+    episodes: int = 100,
+    seed: int = 0,
+    which: str = "best",
+    changes: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Report:
     """Evaluate a run and write ``report.json`` and ``report.md`` into its folder.
 
     Args:
@@ -27,6 +39,8 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
         episodes: Episodes per policy.
         seed: Seed of the evaluation, apart from all training seeds.
         which: ``best`` (best feasible during training) or ``last`` checkpoint.
+        changes: ``{"env": {...}}`` laid over the run's configuration: other limits, keyword arguments, disturbances.
+        name: Of the files, without ending; ``report``, or ``report_changed`` where the environment is another one.
 
     Returns:
         The report as JSON data. The top level repeats the deterministic policy's return and whether it is feasible;
@@ -34,14 +48,16 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
 
     Raises:
         CheckpointError: The folder or checkpoint is missing, truncated, or does not fit.
+        ConfigError: A change is none of the environment, or is invalid.
     """
     folder = RunFolder.open(run_dir)
-    config = folder.config()
+    trained = folder.config()
     checkpoint = folder.checkpoint(which)
-    set_threads(config)
-    model = load_model(config, checkpoint)
+    set_threads(trained)
+    model = load_model(trained, checkpoint)
+    config = changed(trained, changes or {})
+    file = folder.report.with_name(f"{name or ('report_changed' if changes else 'report')}.json")
     constraints = make_copies(config, 1).constraints
-    at_once = AT_ONCE if config.env.id in task_ids() else AT_ONCE_ELSEWHERE
     report: Report = {
         "env_id": config.env.id,
         "method": config.method.name,
@@ -53,17 +69,42 @@ def evaluate(run_dir: str | Path, episodes: int = 100, seed: int = 0, which: str
         "tolerance": config.evaluation.violation_tolerance,
         "constraints": constraints.to_specs(),
     }
+    if changes:
+        report["changes"] = dict(changes)
     for policy in POLICIES:
-        th.manual_seed(seed)
-        predict = predictor(model, policy == "deterministic")
-        played = []
-        for first in range(0, episodes, at_once):
-            copies = make_copies(config, min(at_once, episodes - first))
-            played.append(play(copies, predict, 2 * EVAL_SEED_OFFSET + seed + first, discount(config)))
-        report[policy] = summarize(join(played), constraints, config.evaluation.violation_tolerance)
+        played = play_episodes(config, model, policy, episodes, seed)
+        report[policy] = summarize(played, constraints, config.evaluation.violation_tolerance)
     report |= {key: report["deterministic"][key] for key in ("return_mean", "return_interval", "feasible")}
     report |= {key: value for key, value in provenance().items() if key in ("versions", "commit", "machine")}
-    folder.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    folder.report.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
-    folder.seal(folder.report, folder.report.with_suffix(".md"))
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    file.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
+    folder.seal(file, file.with_suffix(".md"))
     return report
+
+
+def play_episodes(config: TrainConfig, model: ConstrainedPPO, policy: str, episodes: int, seed: int) -> Episodes:
+    """Return whole episodes of a ``deterministic`` or ``stochastic`` policy; episode i begins with a seed of its own."""
+    th.manual_seed(seed)
+    predict = predictor(model, policy == "deterministic")
+    at_once = AT_ONCE if config.env.id in task_ids() else AT_ONCE_ELSEWHERE
+    played = []
+    for first in range(0, episodes, at_once):
+        copies = make_copies(config, min(at_once, episodes - first))
+        played.append(play(copies, predict, 2 * EVAL_SEED_OFFSET + seed + first, discount(config)))
+    return join(played)
+
+
+def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """Return a configuration whose environment is changed.
+
+    Raises:
+        ConfigError: A change is of something else, or is invalid.
+    """
+    if not changes:
+        return config
+    for key in changes:
+        if key != "env":
+            raise ConfigError(
+                f"--{key.replace('_', '-')}: an evaluation can only change the environment, e.g. --env.limits.speed 2"
+            )
+    return build_config(merge(config.model_dump(), changes), "command line")

@@ -30,6 +30,7 @@ MODES = tuple(AutoresetMode)
 # models as Gymnasium ships them
 BORROWED = tuple(f"saferl/{body}" for body in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d"))
 HUMANOID = "saferl/HumanoidVelocity"  # Gymnasium's Humanoid-v4: its controls and observation are as they are there
+SOLO12 = "saferl/Solo12"
 CONSTRAINT_KEYS = {
     "constraint_values",
     "constraint_costs",
@@ -83,6 +84,8 @@ def test_gymnasiums_checker_is_content_in_every_render_mode(env_id, monkeypatch)
         warnings.simplefilter("error")
         for expected in (r".*observation space m(in|ax)imum value is", "no window: ", "compiler attribute"):
             warnings.filterwarnings("ignore", message=expected)
+        if env_id.startswith(SOLO12):  # actions wide enough to cross the limits
+            warnings.filterwarnings("ignore", message=".*we recommend using a symmetric and normalized space")
         env = gymnasium.make(env_id)
         assert set(env.metadata["render_modes"]) >= {"human", "rgb_array"}
         check_env(env.unwrapped)
@@ -94,7 +97,7 @@ def test_stable_baselines_checker_is_content(env_id):
     env = gymnasium.make(env_id).unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        if env_id.startswith(HUMANOID):  # controls from -0.4 to 0.4
+        if env_id.startswith((HUMANOID, SOLO12)):  # controls from -0.4 to 0.4; actions from -5 to 5
             warnings.filterwarnings("ignore", message="We recommend you to use a symmetric and normalized Box")
         sb3_check_env(env, warn=True)
 
@@ -246,7 +249,7 @@ def balanced_limits(env_id):
 def test_costs_follow_from_the_constraint_values(env_id):
     env = gymnasium.make(env_id, limits=balanced_limits(env_id)).unwrapped
     constraints, running = env.constraints, 0.0
-    outcomes = {name: set() for name in constraints.names}
+    outcomes, seen_values = {name: set() for name in constraints.names}, {name: set() for name in constraints.names}
     for k, (_, _, _, info) in enumerate(play(env, 2, 100)):
         assert info.keys() >= CONSTRAINT_KEYS | {f"cost_{name}" for name in constraints.names}
         assert info["constraint_values"].shape == (constraints.num_components,)
@@ -267,11 +270,15 @@ def test_costs_follow_from_the_constraint_values(env_id):
             elif constraint.cost == "excess":
                 assert cost == max(worst, 0.0)
             outcomes[constraint.name].add(violated)
+            seen_values[constraint.name].add(worst)
             limited += cost if constraint.cost_limit is not None else 0.0
         assert info["cost"] == pytest.approx(limited, abs=1e-12)
         running += info["cost"]
         assert info["episode_cost"] == pytest.approx(running, abs=1e-9)
-    assert all(seen == {True, False} for seen in outcomes.values()), outcomes
+    # a touch or a number of feet has no median between two values, and a gate may be shut half of the time
+    continuous = [c.name for c in constraints if len(seen_values[c.name]) > 20 and not c.when]
+    assert continuous
+    assert all(outcomes[name] == {True, False} for name in continuous), outcomes
     _, info = env.reset()
     assert info["cost"] == info["episode_cost"] == 0.0
 

@@ -323,7 +323,7 @@ def test_costs_per_step_and_directions():
 
     costs = np.array([[10.0, 0.5, 0.5 * (1 - 0.9**20) / 0.1, np.nan]])
     nothing = np.zeros(1)
-    episodes = Episodes(nothing, np.array([20]), costs, nothing, nothing, nothing, nothing)
+    episodes = Episodes(nothing, np.array([20]), costs, nothing, nothing, nothing, {})
     np.testing.assert_allclose(_per_step(episodes, constraints, 0.9), [0.5, 0.5, 0.5, 0.0])
     np.testing.assert_array_equal(_directions(constraints, episodes), [1, -1, -1, 1])
 

@@ -47,8 +47,8 @@ def test_bootstrap_interval_is_that_of_the_mean():
 
 def episodes(cost, violating, returns=(1.0, 3.0)):
     n = np.array
-    nothing = n([np.nan, np.nan])
-    return Episodes(n(returns), n([100, 100]), n(cost, float), n(violating), n([5, 10]), n([[0.1, -0.2], [0.4, -0.1]]), nothing)
+    terms = {"forward": n([1.0, 2.0]), "alive": n([1.0, 1.0])}
+    return Episodes(n(returns), n([100, 100]), n(cost, float), n(violating), n([5, 10]), n([[0.1, -0.2], [0.4, -0.1]]), terms)
 
 
 def constraints_of(sense="<=", cost_limit=5.0):
@@ -59,6 +59,8 @@ def constraints_of(sense="<=", cost_limit=5.0):
 def test_summary_and_feasibility():
     constraints = constraints_of()  # speed: at most 5 per episode; swing: no cost limit
     summary = summarize(episodes([[4, 0], [6, 0]], [[4, 0], [6, 2]]), constraints, tolerance=0.01)
+    assert summary["reward_terms"] == {"forward": 1.5, "alive": 1.0}
+    assert summary["speed_mean"] == 1.5
     speed, swing = summary["constraints"]["speed"], summary["constraints"]["swing"]
     assert speed["cost_mean"] == 5.0
     assert speed["over_limit_rate"] == 0.5

@@ -3,6 +3,7 @@
 from saferl_envs.constraints.base import Constraint, CostShape, families, from_spec
 from saferl_envs.constraints.contact import ContactForce, ForbiddenContact
 from saferl_envs.constraints.gait import AirTime, FeetInContact
+from saferl_envs.constraints.gate import Gate
 from saferl_envs.constraints.joint import ActionRate, JointAcceleration, JointPosition, JointTorque, JointVelocity
 from saferl_envs.constraints.observation import SignalLimit
 from saferl_envs.constraints.posture import BaseHeight, BaseTilt, UpsideDown
@@ -27,6 +28,7 @@ __all__ = [
     "Evaluation",
     "FeetInContact",
     "ForbiddenContact",
+    "Gate",
     "HalfSpace",
     "JointAcceleration",
     "JointPosition",

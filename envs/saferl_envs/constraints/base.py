@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
+from saferl_envs.constraints.gate import Gate, gate_from_spec
 from saferl_envs.errors import ConstraintError, SignalError, choose
-from saferl_envs.signals import FloatArray, SignalInfo, Signals, columns_of
+from saferl_envs.signals import BoolArray, FloatArray, SignalInfo, Signals, columns_of
 
 Kind = Literal["hard", "soft", "style"]
 CostShape = Literal["indicator", "excess", "sqrt", "log1p", "signed"]
@@ -44,6 +45,7 @@ class Constraint(ABC):
         aggregate: How per-step costs become the episode's cost.
         sense: How the expected aggregate is compared with `cost_limit`.
         cost_limit: Bound on the expected aggregate per episode, or None when nothing bounds it.
+        when: Gates that all must be open for the constraint to apply; where one is closed, nothing is violated.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Constraint(ABC):
     aggregate: Aggregate = "sum"
     sense: Sense = "<="
     cost_limit: float | None = None
+    when: tuple[Gate, ...] = ()
     columns: Mapping[str, tuple[int, ...]] | None = field(default=None, compare=False, repr=False)
 
     family: ClassVar[str] = ""
@@ -83,6 +86,9 @@ class Constraint(ABC):
             object.__setattr__(self, "components", tuple(self.components))
         if self.components is not None:
             self._require_names("components", self.components)
+        if not isinstance(self.when, (tuple, list)):
+            raise ConstraintError(f"constraint {self.name!r}: when must be a list of gates, got {self.when!r}")
+        object.__setattr__(self, "when", tuple(gate_from_spec(gate, f"constraint {self.name!r}") for gate in self.when))
 
     def _require_number(self, key: str, number: object) -> None:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
@@ -98,9 +104,21 @@ class Constraint(ABC):
     def requires(self) -> frozenset[str]:
         """Names of the signals that `value` reads."""
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of all signals that are read: by `value`, and by the gates."""
+        return self.requires.union(gate.signal for gate in self.when)
+
+    def applies(self, signals: Signals) -> BoolArray | None:
+        """Return (N,) where all gates are open, or None for a constraint without gates."""
+        found = None
+        for gate in self.when:
+            found = gate.is_open(signals) if found is None else found & gate.is_open(signals)
+        return found
+
     @abstractmethod
     def value(self, signals: Signals) -> FloatArray:
-        """Return the signed values g, shape (N, K), in `unit`; ``g <= 0`` is satisfied.
+        """Return the signed values g, shape (N, K), in `unit`; ``g <= 0`` is satisfied. Gates are not its concern.
 
         Args:
             signals: The required signals, each (N, d). Not modified.
@@ -139,7 +157,8 @@ class Constraint(ABC):
                 names = found
         if not self.component_signals and names is not None and len(names) != 1:
             raise ConstraintError(f"{where}: has one component of its own, got components {names!r}")
-        return dataclasses.replace(self, components=names or (self.name,), columns=columns)
+        when = tuple(gate.bind(offers, where) for gate in self.when)
+        return dataclasses.replace(self, components=names or (self.name,), columns=columns, when=when)
 
     def pick(self, signals: Signals, signal: str) -> FloatArray:
         """Return the bound columns of a signal, (N, K): a view where the columns are all of them."""

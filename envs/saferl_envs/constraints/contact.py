@@ -18,15 +18,17 @@ class _GroupForce(Constraint):
 
     Attributes:
         group: The group of bodies, as the task names it; its members are the components.
+        peak: Judge the largest force of the control step's physics steps rather than its last one's.
     """
 
     unit: str = "N"
     group: str = "feet"
+    peak: bool = False
 
     @property
     def signal(self) -> str:
         """Name of the force signal."""
-        return f"contact_force/{self.group}"
+        return f"{'peak_' if self.peak else ''}contact_force/{self.group}"
 
     @property
     def requires(self) -> frozenset[str]:

@@ -42,16 +42,26 @@ class _AbsoluteLimit(Constraint):
 
 @dataclass(frozen=True, kw_only=True)
 class JointPosition(_AbsoluteLimit):
-    """``|q_k - reference| - limit`` in rad (hinge) or m (slide). A range [lo, hi] is `between(lo, hi)`."""
+    """``|q_k - reference| - limit`` in rad (hinge) or m (slide). A range [lo, hi] is `between(lo, hi)`.
+
+    Attributes:
+        reference: Of every component, or one number each.
+    """
 
     family: ClassVar[str] = "joint_position"
     signal: ClassVar[str] = "joint_position"
     unit: str = "rad"
-    reference: float = 0.0
+    reference: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_number("reference", self.reference)
+        if not isinstance(self.reference, tuple):
+            self._require_number("reference", self.reference)
+            return
+        for number in self.reference:
+            self._require_number("reference", number)
+        if self.components is None or len(self.reference) != len(self.components):
+            raise ConstraintError(f"constraint {self.name!r}: several references need as many named components")
 
     @classmethod
     def between(cls, lower: float, upper: float, **fields: Any) -> Self:

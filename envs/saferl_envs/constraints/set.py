@@ -60,7 +60,7 @@ class ConstraintSet(Sequence[Constraint]):
     @property
     def requires(self) -> frozenset[str]:
         """Names of all signals that any of the constraints reads."""
-        return frozenset().union(*(c.requires for c in self._constraints))
+        return frozenset().union(*(c.reads for c in self._constraints))
 
     def evaluate(self, signals: Signals) -> Evaluation:
         """Return values, costs and violations of every copy.
@@ -72,6 +72,10 @@ class ConstraintSet(Sequence[Constraint]):
         values = np.empty((first.shape[0], self.num_components))
         for constraint, columns in zip(self._constraints, self.slices, strict=True):
             values[:, columns] = constraint.value(signals)
+            applies = constraint.applies(signals)
+            if applies is not None:  # a closed gate leaves margins as they are, and nothing violated
+                closed = ~applies
+                values[closed, columns] = np.minimum(values[closed, columns], 0.0)
         return self.judge(values)
 
     def worst(self, values: FloatArray) -> FloatArray:
