@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,10 @@ class StepRecorder(VecEnvWrapper):
         self.constraint_set = _constraints_of(self._base)
         self.last: Recorded | None = None
         self.episodes = EpisodeCosts(self.constraint_set, self.num_envs)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return what the environment says of how training goes; see `saferl_envs.copies.Copies.metrics`."""
+        return self._base.copies.metrics() if isinstance(self._base, ConstrainedVecEnv) else {}
 
     def reset(self) -> Any:
         """Reset every copy."""

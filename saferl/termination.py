@@ -54,6 +54,8 @@ class TerminationProbability:
         tau: Memory of the running maxima in [0, 1); the paper's value is 0.95.
         min_p: Probability of the least violation.
         overrides: Fixed p_max by constraint name, in place of its kind's.
+        square_root: Take the square root of violations first, so that small ones already cost (SoloParkour, Chane-Sane et al.
+            2024b, arXiv 2409.13678, released code).
 
     Raises:
         ConfigError: A number is out of range, or an override names no constraint.
@@ -65,6 +67,7 @@ class TerminationProbability:
         tau: float,
         min_p: float = 0.0,
         overrides: Mapping[str, float] | None = None,
+        square_root: bool = False,
     ) -> None:
         names = [spec["name"] for spec in specs]
         for name, p in (overrides or {}).items():
@@ -75,7 +78,7 @@ class TerminationProbability:
         if not 0.0 <= tau < 1.0:
             raise ConfigError(f"tau must be in [0, 1), got {tau}")
         sizes = [len(spec["components"]) for spec in specs]
-        self.tau, self.min_p = tau, min_p
+        self.tau, self.min_p, self.square_root = tau, min_p, square_root
         self._kinds = [spec.get("kind", "soft") for spec in specs]
         self._fixed = [(overrides or {}).get(name) for name in names]
         self._sizes = np.array(sizes)
@@ -98,16 +101,19 @@ class TerminationProbability:
 
     def update(self, values: Array) -> None:
         """Let the running maxima see one step of N copies, values (N, K)."""
-        worst = np.maximum(values.max(axis=0), FLOOR)
+        worst = np.maximum(self._shaped(values).max(axis=0), FLOOR)
         if self.seeded:
             self.normaliser *= self.tau
             self.normaliser += (1.0 - self.tau) * worst
         else:
             self.normaliser, self.seeded = worst, True
 
+    def _shaped(self, values: Array) -> Array:
+        return np.asarray(np.sqrt(np.maximum(values, 0.0))) if self.square_root else values
+
     def probabilities(self, values: Array) -> Array:
         """Return the termination probability of each constraint, (N, C); delta is the largest."""
-        p = np.clip(values / self.normaliser, 0.0, 1.0)
+        p = np.clip(self._shaped(values) / self.normaliser, 0.0, 1.0)
         p *= np.maximum(self._p_max - self.min_p, 0.0)
         if self.min_p:
             p += np.minimum(self.min_p, self._p_max)  # a constraint switched off by p_max = 0 stays off

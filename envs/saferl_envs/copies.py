@@ -130,6 +130,10 @@ class Copies(Protocol):
         """
         ...
 
+    def metrics(self) -> Mapping[str, float]:
+        """Return numbers that say how training goes beside returns and costs, e.g. the level of difficulty reached."""
+        ...
+
     def close(self) -> None:
         """Free what the copies hold."""
         ...

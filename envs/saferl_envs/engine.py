@@ -221,6 +221,10 @@ class Engine:
         for key in ("seeds", "episodes", "steps", "episode_cost"):
             getattr(self, key)[:] = state[key]
 
+    def metrics(self) -> Mapping[str, float]:
+        """Return the task's `metrics`."""
+        return self.task.metrics(self.memory)
+
     def close(self) -> None:
         """Nothing is held that Python does not free."""
 

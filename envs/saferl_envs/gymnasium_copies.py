@@ -224,6 +224,10 @@ class GymnasiumCopies:
             getattr(self, key)[:] = state[key]
         self._ledger.episode_cost[:] = state["episode_cost"]
 
+    def metrics(self) -> Mapping[str, float]:
+        """Return nothing: Gymnasium has no such notion."""
+        return {}
+
     def close(self) -> None:
         """Close all environments."""
         for env in self._envs:

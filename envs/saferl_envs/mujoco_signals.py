@@ -6,7 +6,7 @@ Names: ``qpos``, ``qvel``, ``action``, ``previous_action``; ``joint_position``, 
 (mean velocity over the control step); ``com_velocity`` and what `saferl_envs.whole_body` adds; ``body_position/<body>``,
 ``body_velocity/<body>``, ``site_position/<site>``; ``contact_force/<group>``, ``peak_contact_force/<group>`` (the
 largest of the control step's physics steps), ``swing_time/<group>``, ``touchdown/<group>``; and what the task remembers
-and names in `memory_signals`.
+(`memory_signals`) or derives (`derived_signals`).
 
 State signals are current. Signals from derived fields (``joint_torque``, ``body_*``, ``site_*``, contacts) lag one physics
 substep; see `saferl_envs.simulation`. Velocities and accelerations are differences over one control step and zero in the
@@ -93,7 +93,7 @@ class MujocoSignals:
         self._offers = self._make_offers()
         low, _ = task.action_bounds(self._model)
         self.set_action(np.zeros((self._n, low.shape[0])))
-        for name in sorted(required):
+        for name in sorted({*required, *task.derived_signals}):
             self._require(name, type(task).__name__)
         self.view: Signals = MappingProxyType(self._arrays)
 
@@ -136,6 +136,8 @@ class MujocoSignals:
         """Compute all required signals from the simulation's present state."""
         for compute in self._updates:
             compute()
+        if self._task.derived_signals:
+            self._arrays.update(self._task.derive(self.view))
 
     def reset(self, ids: IntArray) -> None:
         """Begin an episode for some copies: no previous action, no velocity by difference, no time in the air."""
@@ -154,6 +156,9 @@ class MujocoSignals:
         for name, array in self.state().items():
             if name in self._task.memory_signals:
                 continue  # comes back with the memory
+            if name in self._task.derived_signals:
+                self._arrays[name] = state[name].copy()
+                continue
             if name in ("action", "previous_action"):
                 self._arrays[name] = state[name].copy()  # each step brings a new array, in the policy's precision
             elif array.flags.writeable:  # live views of derived fields have come back with the physics
@@ -194,16 +199,18 @@ class MujocoSignals:
             offers[f"peak_contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
             offers[f"swing_time/{group}"] = SignalInfo(tuple(geoms), "s")
             offers[f"touchdown/{group}"] = SignalInfo(tuple(geoms), "1")
-        for name in self._task.memory_signals:
+        own = {**self._task.memory_signals, **self._task.derived_signals}
+        for name in own:
             if name in offers:
-                raise TaskError(f"memory_signals: {name!r} is the name of a signal of the simulation")
-        return MappingProxyType(offers | dict(self._task.memory_signals))
+                raise TaskError(f"memory_signals, derived_signals: {name!r} is the name of a signal of the simulation")
+        return MappingProxyType(offers | own)
 
     def _require(self, name: str, who: str) -> FloatArray:
         """Return the array of a signal, arranging for it to be kept up to date."""
         if name not in self._offers:
             raise SignalError(choose("signal", name, self._offers, who))
-        if name in self._task.memory_signals and name not in self._arrays:
+        own = name in self._task.memory_signals or name in self._task.derived_signals
+        if own and name not in self._arrays:
             self._arrays[name] = np.zeros((self._n, len(self._offers[name].components)))
         if name in self._whole_body and name not in self._arrays:
             self._arrays[name] = whole_body_signal(self._sim, name)

@@ -42,6 +42,7 @@ class Task(ABC):
         base_body: Body whose pose the ``base_*`` signals describe, or None for a robot fixed to the world.
         contact_groups: Group name to geom names, behind the signals ``contact_force/<group>`` and the like.
         memory_signals: What of the memory constraints may read too, e.g. the command: name to components and unit.
+        derived_signals: What the task derives from other signals in `derive`, e.g. a height scan: name to components, unit.
         camera: Name of the camera for rendering, or None for one that follows the base.
     """
 
@@ -52,6 +53,7 @@ class Task(ABC):
     base_body: ClassVar[str | None] = None
     contact_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     memory_signals: ClassVar[Mapping[str, SignalInfo]] = {}
+    derived_signals: ClassVar[Mapping[str, SignalInfo]] = {}
     camera: ClassVar[str | None] = None
 
     @abstractmethod
@@ -82,6 +84,14 @@ class Task(ABC):
     def terminated(self, signals: Signals, memory: Memory) -> BoolArray | None:
         """Return (N,) whether the episode ends in a terminal state, or None where it never does."""
         return None
+
+    def derive(self, signals: Signals) -> Mapping[str, FloatArray]:
+        """Return the arrays (N, d) of `derived_signals`, after every step and reset and before anything else reads them."""
+        return {}
+
+    def metrics(self, memory: Memory) -> Mapping[str, float]:
+        """Return numbers that say how training goes, logged as ``task/<name>``; by default none."""
+        return {}
 
     def control(self, action: FloatArray, memory: Memory) -> FloatArray:
         """Return MuJoCo's controls (N, nu) for actions (N, na); by default the action itself."""

@@ -36,6 +36,7 @@ class CaT(ConstrainedPPO):
         tau: Memory of the running maxima, or None to match the paper's number of samples (`matched_memory`).
         min_p: Probability of the least violation.
         p_max_by_name: Fixed p_max by constraint name, in place of its kind's.
+        square_root: Take the square root of violations first; see `TerminationProbability`.
         paper_clip: Clip scaled rewards at zero as the paper does, for rewards that are never negative.
         **kwargs: Further arguments of SB3's PPO.
     """
@@ -54,18 +55,19 @@ class CaT(ConstrainedPPO):
         tau: float | None = None,
         min_p: float = 0.0,
         p_max_by_name: dict[str, float] | None = None,
+        square_root: bool = False,
         paper_clip: bool = False,
         **kwargs: Any,
     ) -> None:
         self.p_start, self.p_max, self.hard_p_max = p_start, p_max, hard_p_max
         self.curriculum_fraction, self.tau, self.min_p = curriculum_fraction, tau, min_p
-        self.p_max_by_name, self.paper_clip = p_max_by_name, paper_clip
+        self.p_max_by_name, self.square_root, self.paper_clip = p_max_by_name, square_root, paper_clip
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
         super()._setup_model()
         tau = matched_memory(self.n_envs) if self.tau is None else self.tau
-        self.termination = TerminationProbability(self.constraint_specs, tau, self.min_p, self.p_max_by_name)
+        self.termination = TerminationProbability(self.constraint_specs, tau, self.min_p, self.p_max_by_name, self.square_root)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -127,6 +129,7 @@ class CaTSettings(PPOSettings):
     tau: float | None = Field(None, ge=0, lt=1)
     min_p: float = Field(0.0, ge=0, le=1)
     p_max_by_name: dict[str, float] = Field(default_factory=dict)
+    square_root: bool = False
     paper_clip: bool = False
 
     @model_validator(mode="after")
@@ -138,5 +141,5 @@ class CaTSettings(PPOSettings):
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""
-        own = ("p_start", "p_max", "hard_p_max", "curriculum_fraction", "tau", "min_p", "p_max_by_name", "paper_clip")
-        return {**super().arguments(), **{key: getattr(self, key) for key in own}}
+        own = CaTSettings.model_fields.keys() - PPOSettings.model_fields.keys()
+        return {**super().arguments(), **{key: getattr(self, key) for key in sorted(own)}}

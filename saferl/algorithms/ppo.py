@@ -117,6 +117,8 @@ class ConstrainedPPO(PPO):
         if episode_costs is not None:
             self.logger.record("rollout/ep_cost_mean", limited)
         self.logger.record("rollout/violation_rate", float(buffer.violated.any(axis=-1).mean()))
+        for name, value in self.recorder.metrics().items():
+            self.logger.record(f"task/{name}", value)
 
 
 def require_policy(policy: Any, known: Mapping[str, Any]) -> None:

@@ -50,6 +50,15 @@ def test_delta_equals_the_formula_on_hand_made_violations(min_p):
     np.testing.assert_allclose(rule.normaliser, c_max, atol=1e-12)
 
 
+def test_square_roots_are_taken_before_everything_else():
+    values = np.random.default_rng(0).normal(size=(20, 5, 3))
+    roots, plain = (TerminationProbability(SPECS, tau=0.95, square_root=flag) for flag in (True, False))
+    for rule in (roots, plain):
+        rule.set_p_max({"soft": 0.25, "hard": 1.0, "style": 0.0})
+    for step in values:
+        np.testing.assert_allclose(roots(step), plain(np.sign(step) * np.sqrt(np.abs(step))), rtol=0, atol=1e-12)
+
+
 def test_the_first_maximum_seeds_the_average_and_the_floor_holds():
     rule = TerminationProbability(SPECS, tau=0.95)
     rule.set_p_max({"soft": 0.25, "hard": 1.0, "style": 0.0})

@@ -101,7 +101,7 @@ class Quadruped(Task):
     base_body = "base"
     camera = "track"
     memory_signals: ClassVar = {"command": COMMAND}
-    requires = (
+    requires: ClassVar[tuple[str, ...]] = (
         "action", "joint_position", "joint_position_rate", "base_angular_velocity", "base_linear_velocity",
         "projected_gravity", "peak_contact_force/base", "peak_contact_force/knees", "command",
     )  # fmt: skip
@@ -220,7 +220,7 @@ class Quadruped(Task):
                 memory["command"] * COMMAND_SCALE,
                 signals["projected_gravity"] + noise[:, 3:6],
                 signals["joint_position"] - self._standing + noise[:, 6 : 6 + joints],
-                (signals["joint_position_rate"] + noise[:, 6 + joints :]) * JOINT_VELOCITY_SCALE,
+                (signals["joint_position_rate"] + noise[:, 6 + joints : 6 + 2 * joints]) * JOINT_VELOCITY_SCALE,
                 signals["action"],
             ),
             axis=1,
