@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from saferl_envs.constraints import ConstraintSet, CostShape, cost_of
+from saferl_envs.constraints import ConstraintSet, CostShape, cost_of, families
 from saferl_envs.errors import ConfigError, choose
 
 Array = np.ndarray[Any, Any]
@@ -31,7 +31,7 @@ class LearnedCosts:
         where: Where these stand, for error messages.
 
     Raises:
-        ConfigError: An unknown constraint or shape, a margin that is not finite, or a missing cost limit.
+        ConfigError: An unknown constraint or shape, a missing cost limit, or a margin that is not finite or has no meaning.
     """
 
     def __init__(
@@ -55,9 +55,7 @@ class LearnedCosts:
                     f"{where}.cost_shapes.{name}: the constraint's cost limit is not one on its {shape}; "
                     f"give {where}.cost_limits.{name}"
                 )
-        for name, margin in margins.items():
-            if not math.isfinite(margin):
-                raise ConfigError(f"{where}.margins.{name}: must be a finite number, got {margin!r}")
+        _require_sense(dict(zip(names, specs, strict=True)), shapes, margins, cost_limits, where)
         self._changed = {
             c: (shapes.get(name, spec.get("cost", "indicator")), float(margins.get(name, 0.0)))
             for c, (name, spec) in enumerate(zip(names, specs, strict=True))
@@ -82,3 +80,25 @@ class LearnedCosts:
         for c, (shape, margin) in self._changed.items():
             out[..., c] = cost_of(shape, worst[..., c] + margin)
         return out
+
+
+def _require_sense(
+    specs: Mapping[str, Mapping[str, Any]],
+    shapes: Mapping[str, CostShape],
+    margins: Mapping[str, float],
+    cost_limits: Mapping[str, float],
+    where: str,
+) -> None:
+    """Refuse what would do nothing, or something that nobody means."""
+    for name, margin in margins.items():
+        if not math.isfinite(margin):
+            raise ConfigError(f"{where}.margins.{name}: must be a finite number, got {margin!r}")
+        spec = specs[name]
+        if not families()[spec["family"]].graded or spec.get("when") or spec.get("sense", "<=") != "<=":
+            raise ConfigError(
+                f"{where}.margins.{name}: a margin has a meaning for a graded quantity that always applies and stays below "
+                f"its limit, not for this {spec['family']} constraint"
+            )
+    for name in {**shapes, **margins}:
+        if name not in cost_limits and specs[name].get("cost_limit") is None:
+            raise ConfigError(f"{where}: constraint {name!r} has no cost limit, so nothing is learned from its cost")

@@ -101,7 +101,8 @@ class TerminationProbability:
 
     def update(self, values: Array) -> None:
         """Let the running maxima see one step of N copies, values (N, K)."""
-        worst = np.maximum(self._shaped(values).max(axis=0), FLOOR)
+        seen = self._shaped(values)
+        worst = np.maximum(np.where(np.isfinite(seen), seen, 0.0).max(axis=0), FLOOR)
         if self.seeded:
             self.normaliser *= self.tau
             self.normaliser += (1.0 - self.tau) * worst
@@ -114,6 +115,7 @@ class TerminationProbability:
     def probabilities(self, values: Array) -> Array:
         """Return the termination probability of each constraint, (N, C); delta is the largest."""
         p = np.clip(self._shaped(values) / self.normaliser, 0.0, 1.0)
+        p[np.isnan(p)] = 1.0  # what cannot be compared counts as violated
         p *= np.maximum(self._p_max - self.min_p, 0.0)
         if self.min_p:
             p += np.minimum(self.min_p, self._p_max)  # a constraint switched off by p_max = 0 stays off
@@ -121,7 +123,7 @@ class TerminationProbability:
         return p if len(self._starts) == p.shape[1] else np.maximum.reduceat(p, self._starts, axis=1)
 
     def __call__(self, values: Array) -> Array:
-        """Update the maxima with values (N, K), then return delta (N,)."""
+        """Update the maxima with the finite ones of values (N, K), then return delta (N,)."""
         self.update(values)
         delta: Array = self.probabilities(values).max(axis=1)
         return delta

@@ -14,6 +14,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from saferl_envs.base_pose import is_free
 from saferl_envs.errors import TaskError, choose
 from saferl_envs.noise import Noise
 from saferl_envs.signals import FloatArray, IntArray
@@ -43,7 +44,8 @@ class Disturbance(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        _KINDS[cls.name] = cls
+        if cls.name:
+            _KINDS.setdefault(cls.name, cls)
 
     def __init__(self, strength: float) -> None:
         if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not math.isfinite(strength) or strength < 0:
@@ -85,15 +87,18 @@ class Push(Disturbance):
 
     def require(self, model: mujoco.MjModel, base_body: str | None) -> None:
         """See `Disturbance.require`."""
-        if not (model.njnt and int(model.jnt_type[0]) == int(mujoco.mjtJoint.mjJNT_FREE)):
-            raise TaskError("disturbance 'push' needs a robot with a floating base (a free joint)")
+        if base_body is None or not is_free(model, base_body):
+            raise TaskError("disturbance 'push' needs a robot with a floating base (base_body with a free joint)")
+        self._first = int(model.jnt_dofadr[model.body_jntadr[model.body(base_body).id]])
 
     def push(self, noise: Noise, steps: IntArray, timestep: float, qvel: FloatArray) -> None:
         """See `Disturbance.push`."""
         every = max(1, round(self.period / timestep))
         due = (steps % every == every - 1)[:, np.newaxis]
         angle = noise.uniform("disturbance_push", 1, 0.0, 2.0 * np.pi)
-        qvel[:, :2] += np.where(due, self.strength * np.concatenate((np.cos(angle), np.sin(angle)), axis=1), 0.0)
+        qvel[:, self._first : self._first + 2] += np.where(
+            due, self.strength * np.concatenate((np.cos(angle), np.sin(angle)), axis=1), 0.0
+        )
 
 
 class Friction(Disturbance):

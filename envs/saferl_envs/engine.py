@@ -13,12 +13,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from saferl_envs.compile_model import compile_model
 from saferl_envs.constraints import Constraint, ConstraintSet
 from saferl_envs.copies import Transition
 from saferl_envs.disturbances import Disturbance, Disturbed
 from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import ConstraintError, TaskError
-from saferl_envs.mujoco_signals import MujocoSignals, compile_model
+from saferl_envs.mujoco_signals import MujocoSignals
 from saferl_envs.noise import Noise
 from saferl_envs.signals import BoolArray, FloatArray, IntArray
 from saferl_envs.simulation import Simulation
@@ -125,6 +126,10 @@ class Engine:
         if seen.any():
             last = {key: array[which] for key, array in self.memory.items()}
             following = self.task.next_memory(noise, last, {key: array[which] for key, array in self.signals.view.items()})
+            if following.keys() != first.keys():
+                raise TaskError(
+                    f"next_memory returns {sorted(following)}, initial_memory {sorted(first)}: they must be the same"
+                )
         for key, start in first.items():
             chosen = (
                 start if not following else np.where(seen[(...,) + (np.newaxis,) * (start.ndim - 1)], following[key], start)
@@ -159,6 +164,8 @@ class Engine:
             culprits = np.flatnonzero(~finite).tolist()
             raise TaskError(f"actions of copies {culprits[:5]} are not finite")
         signals, task = self.signals, self.task
+        idle = None if ids is None else np.setdiff1d(self._all, ids)
+        kept = None if idle is None else signals.rows(idle)
         signals.before_step()
         signals.set_action(action)
         if self._disturbs:
@@ -169,9 +176,14 @@ class Engine:
             late = (self._disturbed.late, before)
         self.simulation.ctrl[:] = ctrl
         bad = self.simulation.step(ids, signals.watch, late)
-        self.steps += 1
+        if bad.size:
+            signals.restore(bad)
+        self.steps[self._all if ids is None else ids] += 1
         signals.update()
-        return self._transition(bad)
+        if idle is None or kept is None:
+            return self._transition(bad)
+        signals.put_back(idle, kept)
+        return self._transition(bad, idle)
 
     def _disturb(self, ids: IntArray | None) -> None:
         which = self._all if ids is None else ids
@@ -228,7 +240,7 @@ class Engine:
     def close(self) -> None:
         """Nothing is held that Python does not free."""
 
-    def _transition(self, bad: IntArray) -> Transition:
+    def _transition(self, bad: IntArray, idle: IntArray | None = None) -> Transition:
         task, view = self.task, self.signals.view
         # copies: a term may be a view of a live signal, or float32 as the action is
         terms = {name: np.array(term, np.float64) for name, term in task.reward(view, self.memory).items()}
@@ -248,9 +260,14 @@ class Engine:
         cost = np.zeros(self.num_envs)
         for c in self._limited:
             cost += evaluation.costs[:, c]
+        if idle is not None:
+            cost[idle] = 0.0
         self.episode_cost += cost
         if self.memory:
-            self.memory = task.advance(self.memory, view, self._noise(self._all))
+            before, self.memory = self.memory, task.advance(self.memory, view, self._noise(self._all))
+            if idle is not None:
+                for key, array in self.memory.items():
+                    array[idle] = before[key][idle]
             self.signals.show_memory(self.memory)
         return Transition(
             self.observe(), reward, terms, terminated, truncated, evaluation.values, evaluation.costs,

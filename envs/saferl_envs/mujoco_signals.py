@@ -25,46 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saferl_envs.base_pose import BasePose, is_free
+from saferl_envs.compile_model import sensor_name
 from saferl_envs.errors import SignalError, TaskError, choose
-from saferl_envs.signals import FloatArray, IntArray, SignalInfo, Signals
+from saferl_envs.signals import FloatArray, IntArray, SignalInfo, Signals, check_arrays
 from saferl_envs.simulation import Simulation
 from saferl_envs.task import Task
-from saferl_envs.whole_body import add_whole_body_sensors, whole_body_offers, whole_body_signal
+from saferl_envs.whole_body import whole_body_offers, whole_body_signal
 
 _XYZ = ("x", "y", "z")
-_CONTACTS = ("contact_force/", "peak_contact_force/", "swing_time/", "touchdown/")
 _CONTACT_THRESHOLD = 1.0  # N; below it a foot counts as in the air (Chane-Sane et al. 2024, released code)
-
-
-def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
-    """Compile the task's model with the sensors that the required signals need.
-
-    Raises:
-        TaskError: A contact group names a geom that the model does not have, or the model does not compile.
-    """
-    spec = task.spec()
-    add_whole_body_sensors(spec, required)
-    geoms = [g.name for g in spec.geoms if g.name]
-    for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(_CONTACTS)}):
-        for geom in task.contact_groups.get(group, ()):
-            if geom not in geoms:
-                raise TaskError(choose("geom", geom, geoms, f"contact group {group!r} of {type(task).__name__}"))
-            spec.add_sensor(
-                name=_sensor_name(group, geom),
-                type=mujoco.mjtSensor.mjSENS_CONTACT,
-                objtype=mujoco.mjtObj.mjOBJ_GEOM,
-                objname=geom,
-                # the force of the sum of all contacts of the geom, one slot: data bits, reduction "netforce", number
-                intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), 3, 1],
-            )
-    try:
-        return spec.compile()
-    except ValueError as error:
-        raise TaskError(f"model of {type(task).__name__} does not compile: {error}") from error
-
-
-def _sensor_name(group: str, geom: str) -> str:
-    return f"saferl_contact/{group}/{geom}"
 
 
 class MujocoSignals:
@@ -90,6 +59,7 @@ class MujocoSignals:
         self._updates: list[Callable[[], None]] = []
         self._resets: list[Callable[[IntArray], None]] = []
         self._watches: list[Callable[[], None]] = []
+        self._restores: list[Callable[[IntArray], None]] = []
         self._offers = self._make_offers()
         low, _ = task.action_bounds(self._model)
         self.set_action(np.zeros((self._n, low.shape[0])))
@@ -122,9 +92,16 @@ class MujocoSignals:
         for note in self._watches:
             note()
 
+    def restore(self, ids: IntArray) -> None:
+        """Forget what was watched of copies whose physics diverged and was put back."""
+        for forget in self._restores:
+            forget(ids)
+
     def show_memory(self, memory: Mapping[str, FloatArray]) -> None:
         """Deliver what the task remembers and names in `memory_signals`, (N, d) each."""
-        for name in self._task.memory_signals:
+        declared = {name: self._offers[name] for name in self._task.memory_signals}
+        check_arrays("memory", {name: memory[name] for name in declared if name in memory}, declared, self._n)
+        for name in declared:
             self._arrays[name] = memory[name]
 
     def before_step(self) -> None:
@@ -134,18 +111,38 @@ class MujocoSignals:
 
     def update(self) -> None:
         """Compute all required signals from the simulation's present state."""
+        self._compute()
+        self._derive()
+
+    def _compute(self) -> None:
         for compute in self._updates:
             compute()
-        if self._task.derived_signals:
-            self._arrays.update(self._task.derive(self.view))
+
+    def _derive(self) -> None:
+        if not self._task.derived_signals:
+            return
+        found = self._task.derive(self.view)
+        check_arrays("derive", found, {name: self._offers[name] for name in self._task.derived_signals}, self._n)
+        self._arrays.update(found)
 
     def reset(self, ids: IntArray) -> None:
         """Begin an episode for some copies: no previous action, no velocity by difference, no time in the air."""
         for name in ("action", "previous_action"):
             self._arrays[name][ids] = 0.0
-        self.update()
+        self._compute()
         for reset in self._resets:
             reset(ids)
+        self._derive()
+
+    def rows(self, ids: IntArray) -> dict[str, NDArray[Any]]:
+        """Return copies of what belongs to some copies, to be given back with `put_back`."""
+        return {name: array[ids] for name, array in self.state().items()}
+
+    def put_back(self, ids: IntArray, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Let copies that were not stepped have what they had."""
+        for name, array in self.state().items():
+            if array.flags.writeable:
+                array[ids] = rows[name]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all required signals, and what some remember between steps under names that begin with ``_``; live arrays."""
@@ -318,7 +315,7 @@ class MujocoSignals:
     def _forces(self, group: str) -> FloatArray:
         """Return the live net contact forces of a group's members, (N, G, 3)."""
         geoms = self._task.contact_groups[group]
-        first = int(self._model.sensor(_sensor_name(group, geoms[0])).adr[0])
+        first = int(self._model.sensor(sensor_name(group, geoms[0])).adr[0])
         forces = self._sim.field("sensordata")[:, first : first + 3 * len(geoms)]
         return forces.reshape(self._n, len(geoms), 3)
 
@@ -346,7 +343,11 @@ class MujocoSignals:
             peak[ids] = 0.0
             largest[ids] = 0.0
 
+        def restore(ids: IntArray) -> None:
+            largest[ids] = np.einsum("ngi,ngi->ng", forces[ids], forces[ids])
+
         self._hidden[f"_largest/{group}"] = largest
+        self._restores.append(restore)
         self._before.append(partial(largest.fill, 0.0))
         self._watches.append(watch)
         self._resets.append(restart)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from saferl_envs.errors import SignalError, choose
+from saferl_envs.errors import SignalError, TaskError, choose
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
@@ -70,3 +70,19 @@ def columns_of(
         if name not in info.components:
             raise SignalError(choose(f"component of {signal!r}", name, info.components, source))
     return names, tuple(info.components.index(name) for name in names)
+
+
+def check_arrays(what: str, found: Mapping[str, FloatArray], declared: Mapping[str, SignalInfo], num: int) -> None:
+    """Refuse arrays of a task that are not what it declares.
+
+    Raises:
+        TaskError: A name is missing or was not declared, or a shape is not (N, number of components).
+    """
+    for name in found:
+        if name not in declared:
+            raise TaskError(choose("signal", name, declared, what))
+    for name, info in declared.items():
+        if name not in found:
+            raise TaskError(f"{what}: signal {name!r} is declared but missing")
+        if found[name].shape != (num, len(info.components)):
+            raise TaskError(f"{what}: signal {name!r} has shape {found[name].shape}, expected {(num, len(info.components))}")

@@ -7,12 +7,14 @@ flat square in the middle of a field is 2 m wide.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from saferl_envs.errors import TaskError
+from saferl_envs.errors import TaskError, choose
 from saferl_envs.noise import Noise
 from saferl_envs.signals import FloatArray, IntArray
 
@@ -44,6 +46,18 @@ class Terrain:
     tread: float = 0.8
     boxes: int = 80
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("levels", "boxes", "seed"):
+            value, least = getattr(self, key), 1 if key == "levels" else 0
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise TaskError(f"terrain: {key} must be a whole number of at least {least}, got {value!r}")
+        for key in ("size", "border", "grid", "platform", "tread"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e4:
+                raise TaskError(f"terrain: {key} must be a positive length in m, got {value!r}")
+        if self.platform >= self.size:
+            raise TaskError(f"terrain: platform {self.platform} m must be smaller than a field of {self.size} m")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -118,6 +132,19 @@ class Terrain:
             out[i : i + extent[0], j : j + extent[1]] = height * (-1.0, -0.5, 0.5, 1.0)[int(4 * kind)]
         out[self._distance(field) == 0.0] = 0.0
         return out
+
+
+def terrain_from(given: Mapping[str, Any]) -> Terrain:
+    """Return a terrain with some of its attributes given.
+
+    Raises:
+        TaskError: An unknown attribute or an invalid value.
+    """
+    known = [f.name for f in fields(Terrain)]
+    for key in given:
+        if key not in known:
+            raise TaskError(choose("key", key, known, "terrain"))
+    return Terrain(**given)
 
 
 def _level_edge(patch: FloatArray) -> FloatArray:

@@ -26,8 +26,8 @@ def add(commands: Commands) -> None:
     evaluate.add_argument("--seed", type=seed, default=0, help="seed of the evaluation (default 0)")
     add_checkpoint(evaluate)
     evaluate.add_argument(
-        "--disturb", nargs="*", metavar="NAME[=STRENGTH,...]",
-        help="a table of the policy under disturbances (push, friction, payload, motor_strength, latency; default all)",
+        "--disturb", action="append", metavar="all|NAME[=STRENGTH,...]",
+        help="a table of the policy under disturbances (push, friction, payload, motor_strength, latency); may be repeated",
     )  # fmt: skip
     evaluate.set_defaults(command=run, takes_overrides=True)
 
@@ -62,14 +62,15 @@ def _disturb(options: argparse.Namespace, changes: dict[str, Any], console: Cons
 
     if changes:
         raise ConfigError("--disturb and changes of the environment do not go together; give one of them")
-    cases = cases_from(options.disturb)
+    everything = "all" in options.disturb
+    cases = cases_from([] if everything else options.disturb)
     with console.status("playing") as status:
-        rows, file = evaluate_disturbed(
+        rows, left_out, file = evaluate_disturbed(
             options.run, cases, options.episodes, options.seed, options.checkpoint,
             lambda case: status.update(f"playing {options.episodes} episodes under {case.name} {case.strength:g}"),
+            leave_out=everything,
         )  # fmt: skip
-    names = list(rows[0])
-    worst = [name for name in names[6:] if any(row[name] > 0 for row in rows)]
+    worst = [name for name in list(rows[0])[6:-4] if any(row[name] > 0 for row in rows)]
     table = Table(title=f"deterministic policy, {options.episodes} episodes each; violated steps in %", title_justify="left")
     for name in ("disturbance", "strength", "return", "survived", "any", *worst):
         table.add_column(name, justify="left" if name == "disturbance" else "right")
@@ -78,4 +79,6 @@ def _disturb(options: argparse.Namespace, changes: dict[str, Any], console: Cons
         rates = [f"{100 * row[name]:.2f}" for name in ("any_violation", *worst)]
         table.add_row(row["disturbance"], strength, f"{row['return']:.1f}", f"{100 * row['survived']:.0f} %", *rates)
     console.print(table)
+    for reason in left_out:
+        console.print(f"left out    {reason}", soft_wrap=True)
     console.print(f"all numbers {file}", soft_wrap=True)

@@ -32,7 +32,8 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
     aggregated cost, ``worst_margin`` (-g at its worst, negative when violated), ``over_limit_rate`` (share of episodes whose
     cost misses the cost limit; null without one), ``excess`` (by how much the policy misses what is asked, relative to the
     bound; ``<= 0`` holds). ``reward_terms`` are means per step, ``speed_mean`` that of the term called ``forward``, or null.
-    `tolerance` is the violation rate that a constraint without cost limit may have.
+    `tolerance` is the violation rate that a constraint without cost limit may have. Style constraints shape behaviour: whether
+    a policy is feasible is decided by the others, where there are any.
     """
     steps = int(episodes.lengths.sum())
     per_constraint: dict[str, dict[str, Any]] = {}
@@ -48,7 +49,9 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
             "over_limit_rate": float((_misses(constraint, costs) > 0).mean()) if limited else None,
             "excess": float(_misses(constraint, costs.mean())) if limited else (rate - tolerance) / max(tolerance, 1e-3),
         }
-    worst = max(found["excess"] for found in per_constraint.values())
+    kinds = {constraint.name: constraint.kind for constraint in constraints}
+    binding = [found["excess"] for name, found in per_constraint.items() if kinds[name] != "style"]
+    worst = max(binding or [found["excess"] for found in per_constraint.values()])
     return {
         "return_mean": float(episodes.returns.mean()),
         "return_interval": bootstrap_interval(episodes.returns),

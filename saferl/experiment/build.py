@@ -29,6 +29,8 @@ WIDE = 256
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
     """Return the training environment: batched copies, with observations and rewards normalised where asked."""
+    if config.env.disturbances:
+        raise ConfigError("env.disturbances are for evaluations: saferl evaluate RUN --env.disturbances.push 0.5")
     base = ConstrainedVecEnv(
         config.env.id,
         config.env.num_envs,
@@ -62,7 +64,8 @@ def _normalizable(space: spaces.Space[Any]) -> tuple[list[str] | None, bool]:
 
 def make_copies(config: TrainConfig, num_envs: int) -> Copies:
     """Return copies of the configured environment for evaluation, apart from training's."""
-    return make_env_copies(config.env.id, num_envs, threads=config.threads, **config.env.arguments())
+    arguments = {**config.env.arguments(), **config.evaluation.kwargs}
+    return make_env_copies(config.env.id, num_envs, threads=config.threads, **arguments)
 
 
 def discount(config: TrainConfig) -> float:

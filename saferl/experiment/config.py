@@ -85,11 +85,19 @@ class EnvConfig(_Section):
 
 
 class EvalConfig(_Section):
-    """Evaluation during training: how many times, on how many episodes, and what counts as feasible without cost limit."""
+    """Evaluation during and after training.
+
+    Attributes:
+        times: How often during training.
+        episodes: Per evaluation during training.
+        violation_tolerance: Share of violating steps that counts as feasible for a constraint without cost limit.
+        kwargs: Keyword arguments of the task that differ from training's, e.g. all levels in place of a curriculum.
+    """
 
     times: NonNegativeInt = 10
     episodes: PositiveInt = 10
     violation_tolerance: float = Field(default=0.02, ge=0, le=1)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
 class VideoConfig(_Section):

@@ -46,7 +46,12 @@ def cases_from(words: Sequence[str]) -> list[Case]:
             strengths = [float(part) for part in text.split(",")] if given else known[name].usual
         except ValueError as error:
             raise ConfigError(f"--disturb {word}: expected numbers such as {name}={known[name].usual[0]:g}") from error
-        cases += [Case(name, strength, known[name].unit) for strength in strengths]
+        for strength in strengths:
+            try:
+                known[name](strength)
+            except TaskError as error:
+                raise ConfigError(f"--disturb {word}: {error}") from error
+            cases.append(Case(name, strength, known[name].unit))
     return cases
 
 
@@ -57,22 +62,33 @@ def evaluate_disturbed(
     seed: int = 0,
     which: str = "best",
     say: Callable[[Case], None] | None = None,
-) -> tuple[list[dict[str, Any]], Path]:
+    leave_out: bool = False,
+) -> tuple[list[dict[str, Any]], list[str], Path]:
     """Play the deterministic policy under each case; write ``disturbances.csv`` into the run folder.
 
+    Args:
+        run_dir: The run folder.
+        cases: What to play; see `cases_from`.
+        episodes: Episodes per case.
+        seed: Seed of the evaluation.
+        which: ``best`` or ``last`` checkpoint.
+        say: Called before each case.
+        leave_out: Leave out what the robot cannot suffer (a push without a floating base), in place of refusing it.
+
     Returns:
-        Rows (return, share of episodes that reached the time limit, share of violating steps in all and per constraint), and
-        the file. Disturbances that the robot cannot suffer are left out; asked for alone, they are an error.
+        Rows (return, share of episodes that reached the time limit, share of violating steps in all and per constraint), why
+        cases were left out, and the file.
 
     Raises:
-        SaferlError: The run cannot be read, or none of the disturbances fits it.
+        SaferlError: The run cannot be read, or a disturbance does not fit it.
     """
     folder = RunFolder.open(run_dir)
-    config = folder.config()
+    config, checkpoint = folder.config(), folder.checkpoint(which)
     set_threads(config)
-    model = load_model(config, folder.checkpoint(which))
+    model = load_model(config, checkpoint)
     rows: list[dict[str, Any]] = []
-    refused: list[TaskError] = []
+    refused: list[str] = []
+    common = {"episodes": episodes, "seed": seed, "checkpoint": checkpoint.name, "timesteps": model.num_timesteps}
     for case in cases:
         if say is not None:
             say(case)
@@ -81,7 +97,9 @@ def evaluate_disturbed(
         try:
             copies = make_copies(here, 1)
         except TaskError as error:
-            refused.append(error)
+            if not leave_out:
+                raise
+            refused.append(f"{case.name} {case.strength:g}: {error}")
             continue
         played = play_episodes(here, model, "deterministic", episodes, seed)
         found = summarize(played, copies.constraints, config.evaluation.violation_tolerance)
@@ -89,13 +107,11 @@ def evaluate_disturbed(
         row |= {"return": found["return_mean"], "survived": float((played.lengths >= copies.max_episode_steps).mean())}
         row |= {"any_violation": found["any_violation_rate"]}
         row |= {name: found["constraints"][name]["violation_rate"] for name in copies.constraints.names}
-        rows.append(row)
-    if len(rows) < 2 and refused:
-        raise refused[0]
+        rows.append(row | common)
     file = folder.path / "disturbances.csv"
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     folder.seal(file)
-    return rows, file
+    return rows, refused, file

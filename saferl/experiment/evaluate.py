@@ -17,9 +17,11 @@ from saferl.experiment.build import discount, load_model, make_copies, predictor
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
 from saferl.experiment.config import TrainConfig, build_config, merge
 from saferl.experiment.run_folder import RunFolder, provenance
-from saferl_envs.errors import ConfigError
+from saferl_envs.errors import ConfigError, choose
 from saferl_envs.tasks import task_ids
 
+CHANGEABLE = ("constraints", "limits", "cost_limits", "max_episode_steps", "kwargs", "disturbances", "id")
+"""Keys of ``env`` that an evaluation may change."""
 AT_ONCE, AT_ONCE_ELSEWHERE = 256, 16
 """Episodes played side by side: in a batch of a task's copies, and of another environment, each copy of which is an object."""
 
@@ -30,9 +32,8 @@ def evaluate(
     seed: int = 0,
     which: str = "best",
     changes: Mapping[str, Any] | None = None,
-    name: str | None = None,
 ) -> Report:
-    """Evaluate a run and write ``report.json`` and ``report.md`` into its folder.
+    """Evaluate a run and write ``report.json`` and ``report.md`` (``report_changed`` with changes) into its folder.
 
     Args:
         run_dir: The run folder.
@@ -40,7 +41,6 @@ def evaluate(
         seed: Seed of the evaluation, apart from all training seeds.
         which: ``best`` (best feasible during training) or ``last`` checkpoint.
         changes: ``{"env": {...}}`` laid over the run's configuration: other limits, keyword arguments, disturbances.
-        name: Of the files, without ending; ``report``, or ``report_changed`` where the environment is another one.
 
     Returns:
         The report as JSON data. The top level repeats the deterministic policy's return and whether it is feasible;
@@ -56,8 +56,14 @@ def evaluate(
     set_threads(trained)
     model = load_model(trained, checkpoint)
     config = changed(trained, changes or {})
-    file = folder.report.with_name(f"{name or ('report_changed' if changes else 'report')}.json")
-    constraints = make_copies(config, 1).constraints
+    file = folder.report.with_name(f"{'report_changed' if changes else 'report'}.json")
+    example = make_copies(config, 1)
+    if example.observation_space != model.observation_space or example.action_space != model.action_space:
+        raise ConfigError(
+            f"{config.env.id} as changed has observations {example.observation_space} and actions {example.action_space}; "
+            f"the policy was trained on {model.observation_space} and {model.action_space}"
+        )
+    constraints = example.constraints
     report: Report = {
         "env_id": config.env.id,
         "method": config.method.name,
@@ -107,4 +113,7 @@ def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
             raise ConfigError(
                 f"--{key.replace('_', '-')}: an evaluation can only change the environment, e.g. --env.limits.speed 2"
             )
+    for key in changes["env"] if isinstance(changes["env"], Mapping) else ("env",):
+        if key not in CHANGEABLE:
+            raise ConfigError(choose("key", key, CHANGEABLE, "the environment of an evaluation, --env"))
     return build_config(merge(config.model_dump(), changes), "command line")

@@ -23,7 +23,9 @@ from saferl_envs.simulation import Divergence
 from saferl_envs.single import TaskEnv
 from saferl_envs.task import State, Task
 
-IDS = saferl_envs.task_ids()
+ALL_IDS = saferl_envs.task_ids()
+# levels and play variants are one class with other numbers: the slower half of the contract is tested on one id of each class
+IDS = tuple({type(saferl_envs.make_task(env_id)): env_id for env_id in reversed(ALL_IDS)}.values())
 HOPPER = "saferl/HopperVelocity-v0"
 CHEETAH = "saferl/HalfCheetahVelocity-v0"
 MODES = tuple(AutoresetMode)
@@ -216,7 +218,7 @@ def test_a_camera_exists_and_our_own_models_name_every_part(env_id):
 # --- rewards and constraints -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_reward_terms_sum_to_the_reward(env_id):
     env = gymnasium.make(env_id).unwrapped
     names = {f"reward_{name}" for name in env.engine.reward_names}
@@ -276,14 +278,14 @@ def test_costs_follow_from_the_constraint_values(env_id):
         running += info["cost"]
         assert info["episode_cost"] == pytest.approx(running, abs=1e-9)
     # a touch or a number of feet has no median between two values, and a gate may be shut half of the time
-    continuous = [c.name for c in constraints if len(seen_values[c.name]) > 20 and not c.when]
+    continuous = [c.name for c in constraints if len(seen_values[c.name]) > 0.8 * k and not c.when]
     assert continuous
     assert all(outcomes[name] == {True, False} for name in continuous), outcomes
     _, info = env.reset()
     assert info["cost"] == info["episode_cost"] == 0.0
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_constraints_are_known_before_the_first_step(env_id):
     constraints = gymnasium.make(env_id).get_wrapper_attr("constraints")
     assert isinstance(constraints, ConstraintSet)
@@ -330,7 +332,7 @@ def test_vector_info_has_the_same_keys_types_and_shapes_always(env_id, mode):
     assert any("final_info" in info for info in infos) == (mode is AutoresetMode.SAME_STEP)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", ALL_IDS)
 def test_a_specification_survives_json_and_builds_the_same_environment(env_id):
     env = gymnasium.make(env_id, limits={}, max_episode_steps=7)
     spec = type(env.spec).from_json(env.spec.to_json())

@@ -39,7 +39,7 @@ def test_a_changed_environment_has_a_report_of_its_own(run, capsys):
 
 
 def test_the_table_of_disturbances(run, capsys):
-    assert main(["evaluate", str(run), "--episodes", "4", "--disturb", "friction=0.5", "payload"]) == 0
+    assert main(["evaluate", str(run), "--episodes", "4", "--disturb", "friction=0.5", "--disturb", "payload"]) == 0
     assert "disturbances.csv" in capsys.readouterr().out
     rows = list(csv.DictReader((run / "disturbances.csv").open()))
     found = [(row["disturbance"], float(row["strength"])) for row in rows]
@@ -54,7 +54,10 @@ def test_the_table_of_disturbances(run, capsys):
         (["--method.gamma", "0.9"], "an evaluation can only change the environment"),
         (["--env.limits.torqe", "3"], "torqe"),
         (["--env.kwargs.command-grid", "[2, 2]"], "three whole numbers"),
+        (["--env.num-envs", "3"], "unknown key 'num_envs'"),
+        (["--env.id", "saferl/HalfCheetahVelocity-v0"], "the policy was trained on"),
         (["--disturb", "wind"], "unknown disturbance 'wind'"),
+        (["--disturb", "payload=0.1", "--disturb", "motor_strength=-1"], "must be a number >= 0"),
         (["--disturb", "push=hard"], "expected numbers such as push=0.25"),
         (["--disturb", "latency=0.0011"], "multiple of the physics step"),
         (["--disturb", "push", "--env.limits.torque", "3"], "do not go together"),
@@ -80,3 +83,8 @@ def test_a_grid_of_commands_is_covered_once_by_successive_seeds_and_kept():
     np.testing.assert_array_equal(engine.memory["command"], command)
     with pytest.raises(TaskError, match="three whole numbers"):
         Solo12Flat(command_grid=(3, 0, 1))
+
+
+def test_disturbances_are_refused_for_training(tmp_path, capsys):
+    assert main(["train", "cat/solo12_flat", "--run-dir", str(tmp_path / "run"), "--env.disturbances.push", "0.5"]) == 2
+    assert "are for evaluations" in capsys.readouterr().err

@@ -125,3 +125,13 @@ def test_ranking_puts_feasible_first_and_nan_last():
     order = [of(1, (np.nan, 1)), of(90, (99, 99)), of(6, (0, 0)), of(5, (1, 1)), of(4, (2, 2))]
     assert order == sorted(order)
     assert len(set(order)) == 5
+
+
+def test_style_does_not_decide_whether_a_policy_is_feasible():
+    speed, swing = Slider().constraints
+    limited = dataclasses.replace(speed, sense="<=", cost_limit=5.0)
+    found = []
+    for kind in ("style", "soft"):
+        constraints = Engine(Slider(), 1, constraints=(limited, dataclasses.replace(swing, kind=kind))).constraints
+        found.append(summarize(episodes([[4, 0], [6, 0]], [[4, 60], [6, 60]]), constraints, tolerance=0.01)["feasible"])
+    assert found == [True, False]

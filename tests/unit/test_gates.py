@@ -56,6 +56,9 @@ def test_a_gate_survives_json_and_is_part_of_what_the_constraint_reads():
     [
         ([{"signal": "command"}], "needs a finite number above or below"),
         ([{"signal": "command", "below": float("inf")}], "needs a finite number"),
+        ([{"signal": "command", "above": 0.5, "below": 0.1}], "below must be the larger"),
+        ([{"signal": "command", "below": -1.0}], "can never open"),
+        ([{"signal": "command", "components": ["vx", "vx"], "below": 1.0}], "not distinct"),
         ([{"signal": "command", "under": 1.0}], "unknown key 'under'"),
         ([{"below": 1.0}], "expected mappings with a 'signal'"),
         ("command", "when must be a list of gates"),
@@ -136,3 +139,113 @@ def test_tilt_with_a_gate_still_has_its_gradient():
     tilt = BaseTilt(name="tilt", limit=0.1, when=(Gate(signal="command", above=0.1),))
     bound = tilt.bind({"projected_gravity": SignalInfo(("x", "y", "z"), "1"), "command": COMMAND})
     assert bound.gradient({"projected_gravity": np.array([[0.6, 0.0, -0.8]])})["projected_gravity"].tolist() == [[[1.0, 0, 0]]]
+
+
+def test_a_gate_that_cannot_be_read_excuses_nothing():
+    signals = {"joint_velocity": np.full((1, 2), 3.0), "command": np.array([[np.nan, 0.0, 0.0]])}
+    for gate in (Gate(signal="command", above=0.5), Gate(signal="command", below=0.5)):
+        assert limited(gate).evaluate(signals).violated.all()
+
+
+class Counter(Walker):
+    """Notes what `next_memory` is given, and derives the speed of the base."""
+
+    derived_signals = {"speed": SignalInfo(("speed",), "m/s")}  # noqa: RUF012
+    requires = (*Solo12Flat.requires, "base_velocity")
+
+    def __init__(self):
+        super().__init__(play=True)
+        self.given = []
+
+    def derive(self, signals):
+        return {"speed": np.abs(signals["base_velocity"][:, :1])}
+
+    def disturb(self, noise, qvel):
+        pass
+
+    def advance(self, memory, signals, noise):
+        return {**super().advance(memory, signals, noise), "begun": memory["begun"] + 1}
+
+    def next_memory(self, noise, last, signals):
+        self.given.append({**last, **{key: array.copy() for key, array in signals.items()}})
+        return super().next_memory(noise, last, signals)
+
+
+def test_copies_that_wait_keep_everything_until_their_next_episode():
+    """Next-step autoreset steps the others first; what the next episode is made of must be the end of this one."""
+    engines = [Engine(Counter(), 3, threads=1) for _ in range(2)]
+    rng = np.random.default_rng(0)
+    for action in rng.normal(size=(10, 3, 12)) * 0.3:
+        for engine in engines:
+            engine.step(action)
+    same_step, next_step = engines
+    same_step.reset(np.array([1]))
+    next_step.step(rng.normal(size=(3, 12)), np.array([0, 2]))
+    assert next_step.steps.tolist() == [11, 10, 11]
+    next_step.reset(np.array([1]))
+    first, second = (engine.task.given[-1] for engine in engines)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def test_derived_signals_belong_to_the_first_observation_too():
+    engine = Engine(Counter(), 2, threads=1)
+    for _ in range(5):
+        engine.step(np.full((2, 12), 0.5))
+    assert (engine.signals.view["speed"] > 0).all()
+    engine.reset(np.array([0]))
+    assert engine.signals.view["speed"][0, 0] == 0.0
+    assert engine.signals.view["speed"][1, 0] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("derived", "message"),
+    [
+        ({}, "derive: signal 'speed' is declared but missing"),
+        ({"speed": np.zeros(2)}, r"derive: signal 'speed' has shape \(2,\), expected \(2, 1\)"),
+        ({"speed": np.zeros((2, 1)), "joint_velocity": np.zeros((2, 12))}, "derive: unknown signal 'joint_velocity'"),
+    ],
+)
+def test_what_a_task_derives_must_be_what_it_declares(derived, message):
+    class Wrong(Counter):
+        def derive(self, signals):
+            return derived
+
+    with pytest.raises(TaskError, match=message):
+        Engine(Wrong(), 2, threads=1)
+
+
+def test_memory_must_be_what_the_task_declares():
+    class Forgetful(Solo12Flat):
+        memory_signals = {**Solo12Flat.memory_signals, "phase": SignalInfo(("phase",), "rad")}  # noqa: RUF012
+
+    with pytest.raises(TaskError, match="memory: signal 'phase' is declared but missing"):
+        Engine(Forgetful(), 2, threads=1)
+
+    class Changing(Walker):
+        def next_memory(self, noise, last, signals):
+            return {"begun": last["begun"]}
+
+    with pytest.raises(TaskError, match="they must be the same"):
+        Engine(Changing(), 2, threads=1).reset()
+
+
+@pytest.mark.parametrize("speed", [1e12, 1e200])
+def test_a_copy_that_diverges_leaves_no_trace_in_what_others_learn_from(speed):
+    from saferl.termination import TerminationProbability
+
+    engine = Engine(Solo12Flat(play=True), 4, threads=1)
+    rule = TerminationProbability(engine.constraints.to_specs(), 0.99)
+    rule.set_p_max({"hard": 1.0, "soft": 0.1, "style": 0.1})
+    engine.simulation.qvel[1, :3] = speed
+    with pytest.warns(UserWarning, match="diverged"):
+        found = engine.step(np.zeros((4, 12)))
+    assert found.diverged.tolist() == [False, True, False, False]
+    others = [0, 2, 3]
+    assert np.isfinite(found.values[others]).all()
+    delta = rule(found.values)
+    assert np.isfinite(delta).all()
+    assert np.isfinite(rule.normaliser).all()
+    force = engine.constraints.slices[engine.constraints.names.index("foot_force")]
+    assert rule.normaliser[force].max() < 1e4

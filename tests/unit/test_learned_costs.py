@@ -15,7 +15,7 @@ from saferl_envs.signals import SignalInfo
 JOINTS = ("hip", "knee")
 OFFERS = {"joint_velocity": SignalInfo(JOINTS, "rad/s"), "base_velocity": SignalInfo(("x", "y", "z"), "m/s")}
 CONSTRAINTS = ConstraintSet(
-    (JointVelocity(name="joint_speed", limit=2.0), AxisSpeed(name="speed", limit=1.0, cost_limit=25.0)), OFFERS
+    (JointVelocity(name="joint_speed", limit=2.0, cost_limit=9.0), AxisSpeed(name="speed", limit=1.0, cost_limit=25.0)), OFFERS
 )
 SPECS = CONSTRAINTS.to_specs()
 
@@ -48,12 +48,22 @@ def test_nothing_asked_for_changes_nothing():
         ({}, {}, {"sped": 0.1}, "method.cost_limits: unknown constraint 'sped'"),
         ({"speed": "cubed"}, {}, {"speed": 1.0}, "cost shape 'cubed'"),
         ({"speed": "excess"}, {}, {}, "give method.cost_limits.speed"),
+        ({}, {"posture": 0.1}, {}, "'posture' has no cost limit"),
+        ({}, {"touch": 0.1}, {"touch": 1.0}, "not for this forbidden_contact constraint"),
+        ({}, {"at_least": 0.1}, {}, "not for this axis_speed constraint"),
+        ({}, {"straight": 0.1}, {"straight": 1.0}, "not for this base_tilt constraint"),
         ({}, {"speed": float("nan")}, {}, "method.margins.speed: must be a finite number"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(shapes, margins, limits, message):
+    others = [
+        {"family": "base_tilt", "name": "posture", "limit": 0.1},
+        {"family": "base_tilt", "name": "straight", "limit": 0.1, "when": [{"signal": "command", "above": 0.1}]},
+        {"family": "forbidden_contact", "name": "touch", "limit": 1.0},
+        {"family": "axis_speed", "name": "at_least", "limit": 1.0, "sense": ">=", "cost_limit": 5.0},
+    ]
     with pytest.raises(ConfigError) as error:
-        LearnedCosts(SPECS, shapes, margins, limits)
+        LearnedCosts([*SPECS, *others], shapes, margins, limits)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -86,6 +96,11 @@ def test_the_multiplier_sees_the_learned_cost_and_the_episode_keeps_the_measured
     np.testing.assert_array_equal(shaped.rollout_buffer.costs[..., 0], values > 0)
 
 
-def test_episode_estimates_do_not_go_with_learned_costs():
+def test_episode_estimates_and_discounted_sums_do_not_go_with_learned_costs():
     with pytest.raises(ConfigError, match=r"need method\.cost_estimate: rate"):
         model(configured(margins={"speed": 0.5}, cost_estimate="episodes"))
+    config = configured(margins={"speed": 0.5})
+    speed = {"family": "axis_speed", "name": "speed", "limit": 0.1, "cost_limit": 1.0, "aggregate": "discounted"}
+    env = config.env.model_copy(update={"constraints": [speed], "limits": {}})
+    with pytest.raises(ConfigError, match="no discounted aggregate"):
+        model(config.model_copy(update={"env": env}))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from saferl_envs.base_pose import BasePose
+from saferl_envs.compile_model import compile_model
 from saferl_envs.constraints import AirTime, ContactForce, JointPosition
 from saferl_envs.engine import Engine
 from saferl_envs.errors import SignalError, TaskError
-from saferl_envs.mujoco_signals import MujocoSignals, compile_model
+from saferl_envs.mujoco_signals import MujocoSignals
 from saferl_envs.simulation import Simulation
 from saferl_envs.task import State, Task
 from saferl_envs.tasks import make_task

@@ -100,6 +100,9 @@ def test_style_holds_on_flat_ground_only():
     engine = Engine(Solo12Terrain(play=True), 200, threads=1)
     engine.seed(np.arange(200))
     engine.reset()
+    qpos = engine.simulation.qpos
+    qpos[::2, 0] += 1.5  # half of them off the platform
+    qpos[::2, 2] = engine.task.ground.height(qpos[::2, 0], qpos[::2, 1]) + 0.4
     rng = np.random.default_rng(0)
     tilt = engine.constraints.names.index("base_orientation")
     on_flat = off_flat = 0
@@ -135,3 +138,30 @@ def test_success_moves_up_failure_down_and_the_top_starts_again():
     engine.seed(np.arange(5))
     engine.reset()
     assert not engine.memory["place"][:, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("terrain", "message"),
+    [
+        ({"grid": 0}, "grid must be a positive length"),
+        ({"levels": True}, "levels must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"platform": 9.0}, "must be smaller than a field"),
+        ({"level": 3}, "unknown key 'level'"),
+    ],
+)
+def test_a_ground_that_cannot_be_is_refused_in_one_line(terrain, message):
+    with pytest.raises(TaskError) as error:
+        Solo12Terrain(terrain=terrain)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_curriculum_few_copies_see_many_levels_and_columns():
+    engine = Engine(Solo12Terrain(curriculum=False), 10, threads=1)
+    engine.seed(np.arange(10))
+    engine.reset()
+    levels, columns = engine.memory["place"][:, :2].T
+    assert len(set(levels)) >= 5
+    assert len(set(columns)) >= 8
+    assert engine.observe()[:, 45:].std() > 0

@@ -61,6 +61,8 @@ class Constraint(ABC):
     columns: Mapping[str, tuple[int, ...]] | None = field(default=None, compare=False, repr=False)
 
     family: ClassVar[str] = ""
+    graded: ClassVar[bool] = True
+    """Whether g says by how much; else it is a yes or no, a count, or tells something at single moments only."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

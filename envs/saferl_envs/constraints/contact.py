@@ -63,6 +63,7 @@ class ForbiddenContact(_GroupForce):
     """
 
     family: ClassVar[str] = "forbidden_contact"
+    graded: ClassVar[bool] = False
     limit: float = 1.0
 
     def value(self, signals: Signals) -> FloatArray:

@@ -24,6 +24,7 @@ class AirTime(Constraint):
     """
 
     family: ClassVar[str] = "air_time"
+    graded: ClassVar[bool] = False
     unit: str = "s"
     group: str = "feet"
 
@@ -59,6 +60,7 @@ class FeetInContact(Constraint):
     """
 
     family: ClassVar[str] = "feet_in_contact"
+    graded: ClassVar[bool] = False
     limit: float = 0.0
     group: str = "feet"
     count: int = 2

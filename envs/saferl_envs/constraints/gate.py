@@ -35,11 +35,18 @@ class Gate:
         bounds = [bound for bound in (self.above, self.below) if bound is not None]
         if not bounds or not all(_is_number(bound) for bound in bounds):
             raise ConstraintError(f"gate on {self.signal!r}: needs a finite number above or below, got {bounds!r}")
+        if (self.above or 0.0) < 0 or (self.below is not None and self.below <= max(self.above or 0.0, 0.0)):
+            raise ConstraintError(
+                f"gate on {self.signal!r}: can never open or never close: above {self.above!r}, below {self.below!r}; "
+                "a length is never negative, and below must be the larger"
+            )
         if isinstance(self.components, list):
             object.__setattr__(self, "components", tuple(self.components))
         names = self.components
         if names is not None and not (isinstance(names, tuple) and names and all(isinstance(name, str) for name in names)):
             raise ConstraintError(f"gate on {self.signal!r}: components must be a list of names, got {names!r}")
+        if names is not None and len(set(names)) < len(names):
+            raise ConstraintError(f"gate on {self.signal!r}: components {names!r} are not distinct")
 
     def bind(self, offers: Mapping[str, SignalInfo], where: str) -> Gate:
         """Return this gate with its columns looked up.
@@ -56,10 +63,11 @@ class Gate:
         columns = signals[self.signal][:, self.columns]
         length = np.sqrt(np.einsum("nk,nk->n", columns, columns))
         found = np.ones(length.shape, np.bool_)
+        # negated: what cannot be compared (NaN) leaves the gate open, so that nothing is excused
         if self.above is not None:
-            found &= length > self.above
+            found &= ~(length <= self.above)
         if self.below is not None:
-            found &= length < self.below
+            found &= ~(length >= self.below)
         return found
 
     def to_spec(self) -> dict[str, Any]:

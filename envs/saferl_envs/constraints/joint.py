@@ -55,6 +55,8 @@ class JointPosition(_AbsoluteLimit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.reference, list):
+            object.__setattr__(self, "reference", tuple(self.reference))
         if not isinstance(self.reference, tuple):
             self._require_number("reference", self.reference)
             return

@@ -91,6 +91,7 @@ class UpsideDown(Constraint):
     """
 
     family: ClassVar[str] = "upside_down"
+    graded: ClassVar[bool] = False
     limit: float = 0.0
 
     @property

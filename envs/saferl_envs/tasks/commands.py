@@ -41,11 +41,12 @@ class Commands:
         return command
 
     def grid(self, shape: tuple[int, int, int], noise: Noise) -> FloatArray:
-        """Return commands (n, 3) of a regular grid over the ranges, bounds included.
+        """Return commands (n, 3) of a regular grid over the ranges, bounds included; a single point of an axis is zero.
 
         Copies with successive seeds get its points in turn, so that as many of them as there are points cover all.
         """
-        axes = [np.linspace(low, high, count) for low, high, count in zip(self.low, self.high, shape, strict=True)]
+        ranges = zip(self.low, self.high, shape, strict=True)
+        axes = [np.linspace(low, high, count) if count > 1 else np.zeros(1) for low, high, count in ranges]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         chosen: FloatArray = points[(noise.seeds % np.uint64(len(points))).astype(np.intp)]
         return chosen

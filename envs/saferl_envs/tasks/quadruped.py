@@ -118,12 +118,14 @@ class Quadruped(Task):
 
     def __init__(self, play: bool = False, action_limit: float = 5.0, command_grid: Sequence[int] | None = None) -> None:
         self.play, self.action_limit = play, action_limit
-        if not action_limit > 0:
-            raise TaskError(f"action_limit must be positive, got {action_limit!r}")
+        if not isinstance(play, bool):
+            raise TaskError(f"play must be true or false, got {play!r}")
+        if isinstance(action_limit, bool) or not isinstance(action_limit, (int, float)) or not 0 < action_limit < 1e3:
+            raise TaskError(f"action_limit must be a positive number, got {action_limit!r}")
         self._grid: tuple[int, int, int] | None = None
         if command_grid is not None:
             counts = tuple(command_grid)
-            if len(counts) != 3 or not all(isinstance(count, int) and count >= 1 for count in counts):
+            if len(counts) != 3 or not all(type(count) is int and count >= 1 for count in counts):
                 raise TaskError(f"command_grid must be three whole numbers of at least 1, got {command_grid!r}")
             self._grid = counts
         self._standing = np.array(self.standing)

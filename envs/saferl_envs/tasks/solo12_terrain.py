@@ -20,13 +20,13 @@ from saferl_envs.signals import FloatArray, SignalInfo, Signals
 from saferl_envs.task import Memory, State
 from saferl_envs.tasks.registry import register_task
 from saferl_envs.tasks.solo12 import Solo12Flat
-from saferl_envs.terrain import Terrain
+from saferl_envs.terrain import terrain_from
 
 SCAN_X, SCAN_Y = np.linspace(-0.24, 0.72, 13), np.linspace(-0.4, 0.4, 11)
 """Points of the height scan in front of and beside the base, m: 8 cm apart."""
 SCAN_NOISE, SCAN_SCALE, SCAN_OFFSET = 0.01, 5.0, 0.3
 FLAT = 1e-3  # m^2; variance of the scan below which style constraints apply
-PROMOTION = 3.0  # m from the start
+PROMOTION = 0.75  # of half a field's width, from its middle: 3 m
 
 
 @register_task("saferl/Solo12Terrain-v0")
@@ -35,7 +35,8 @@ class Solo12Terrain(Solo12Flat):
     """As `Solo12Flat`, with 143 heights more to see, on terrain; style constraints hold on flat ground only.
 
     Args:
-        play: See `Quadruped`; copies then stand on all levels and columns, and stay on theirs.
+        play: See `Quadruped`; implies `curriculum` false.
+        curriculum: Begin at the lowest level and rise; else copies stand on all levels and columns, chosen by their seed.
         action_limit: See `Quadruped`.
         command_grid: See `Quadruped`.
         terrain: Keyword arguments of `Terrain` that differ from its defaults.
@@ -54,9 +55,11 @@ class Solo12Terrain(Solo12Flat):
         action_limit: float = 5.0,
         command_grid: Sequence[int] | None = None,
         terrain: Mapping[str, Any] | None = None,
+        curriculum: bool = True,
     ) -> None:
         super().__init__(play, action_limit, command_grid)
-        self.terrain = Terrain(**(terrain or {}))
+        self.curriculum = curriculum and not play
+        self.terrain = terrain_from(terrain or {})
         self.ground = self.terrain.build()
         self._points = np.stack(np.meshgrid(SCAN_X, SCAN_Y, indexing="ij"), axis=-1).reshape(-1, 2)
         self._noise = np.concatenate((self._noise, np.full(len(self._points), 0.0 if play else SCAN_NOISE)))
@@ -91,17 +94,19 @@ class Solo12Terrain(Solo12Flat):
     def initial_memory(self, noise: Noise) -> Memory:
         levels, columns = self.ground.origins.shape[:2]
         cell = (noise.seeds % np.uint64(levels * columns)).astype(np.int64)
-        level = cell // columns if self.play else np.zeros(noise.n, np.int64)
+        # a stride that shares no factor with the cells: few successive seeds still see many levels and columns
+        cell = cell * 77 % (levels * columns) if not self.curriculum else cell
+        level = np.zeros(noise.n, np.int64) if self.curriculum else cell // columns
         place = np.stack((level, cell % columns, np.zeros(noise.n)), axis=1).astype(np.float64)
         return {**super().initial_memory(noise), "place": place}
 
     def next_memory(self, noise: Noise, last: Memory, signals: Signals) -> Memory:
         memory = self.initial_memory(noise)
-        if self.play:
+        if not self.curriculum:
             return memory
         level, column, farthest = last["place"].T
         wanted = 0.25 * np.linalg.norm(last["command"][:, :2], axis=1) * self.max_episode_steps * self.control_timestep
-        up = farthest > PROMOTION
+        up = farthest > PROMOTION * self.terrain.size / 2
         down = ~up & (self._distance(last, signals) < wanted)
         level = np.maximum(level + up - down, 0.0) % self.ground.origins.shape[0]
         return {**memory, "place": np.stack((level, column, np.zeros(noise.n)), axis=1)}

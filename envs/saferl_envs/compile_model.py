@@ -1,0 +1,45 @@
+"""From a task's model to a compiled one, with the sensors that what is read of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import mujoco
+
+from saferl_envs.errors import TaskError, choose
+from saferl_envs.task import Task
+from saferl_envs.whole_body import add_whole_body_sensors
+
+_CONTACTS = ("contact_force/", "peak_contact_force/", "swing_time/", "touchdown/")
+
+
+def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
+    """Compile the task's model with the sensors that the required signals need.
+
+    Raises:
+        TaskError: A contact group names a geom that the model does not have, or the model does not compile.
+    """
+    spec = task.spec()
+    add_whole_body_sensors(spec, required)
+    geoms = [g.name for g in spec.geoms if g.name]
+    for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(_CONTACTS)}):
+        for geom in task.contact_groups.get(group, ()):
+            if geom not in geoms:
+                raise TaskError(choose("geom", geom, geoms, f"contact group {group!r} of {type(task).__name__}"))
+            spec.add_sensor(
+                name=sensor_name(group, geom),
+                type=mujoco.mjtSensor.mjSENS_CONTACT,
+                objtype=mujoco.mjtObj.mjOBJ_GEOM,
+                objname=geom,
+                # the force of the sum of all contacts of the geom, one slot: data bits, reduction "netforce", number
+                intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), 3, 1],
+            )
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise TaskError(f"model of {type(task).__name__} does not compile: {error}") from error
+
+
+def sensor_name(group: str, geom: str) -> str:
+    """Return the name of the sensor of a contact group's member."""
+    return f"saferl_contact/{group}/{geom}"
