@@ -20,6 +20,7 @@ TOPICS = (
     "fresh",
     "reproducible",
     "senses",
+    "solo12",
     "speed",
     "threads",
     "training_speed",
