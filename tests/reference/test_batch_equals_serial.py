@@ -10,7 +10,7 @@ from saferl_envs.tasks import make_task
 from toys import Slider
 
 STEPS = 1000
-STEPS_OF_THE_HUMANOID = 120  # its physics is slow; episodes under random actions are some 20 steps long
+FEWER = {"humanoid": 120, "solo12": 200, "solo12 terrain": 80}  # slow physics, and short episodes under random actions
 
 
 def run(task, n, threads, steps, first, actions):
@@ -46,13 +46,15 @@ CASES = {
     "hopper": (lambda: make_task("saferl/HopperVelocity-v0"), 3),
     "ant": (lambda: make_task("saferl/AntVelocity-v0"), 8),
     "humanoid": (lambda: make_task("saferl/HumanoidVelocity-v0"), 17),
+    "solo12": (lambda: make_task("saferl/Solo12Flat-v0"), 12),
+    "solo12 terrain": (lambda: make_task("saferl/Solo12Terrain-v0"), 12),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_thousand_steps_with_resets_are_bit_equal(case, record_property):
     make, nu = CASES[case]
-    steps = STEPS_OF_THE_HUMANOID if case == "humanoid" else STEPS
+    steps = FEWER.get(case, STEPS)
     actions = np.random.default_rng(0).uniform(-1, 1, (steps, 64, nu))
     reference = {}
     for first in (0, 3, 63):
