@@ -1,4 +1,7 @@
-"""Equality and lower-bound limits under PID-Lagrangian on cart-pole: by how much the last policy misses its target."""
+"""Equality and lower-bound limits under PID-Lagrangian on cart-pole: by how much the last policies miss their target.
+
+Judged on the mean of the seeds, as costs are everywhere here, and on the worst of them.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +43,21 @@ def claims() -> list[Claim]:
     for config, what in CONFIGS.items():
         rows = [row for row in read_rows(TOPIC, RAW) if row["config"] == config]
         ratios = [float(row["cost_stochastic"]) / float(row["target"]) for row in rows]
-        mean = sum(ratios) / len(ratios) if ratios else float("nan")
-        # a lower bound is missed from below only
-        missed = abs(mean - 1.0) if what == "an equality" else max(0.0, 1.0 - mean)
+        if not ratios:
+            continue
+
+        def missed(ratio: float, sense: str = rows[0]["sense"]) -> float:
+            return 100 * (abs(ratio - 1.0) if sense == "==" else max(0.0, 1.0 - ratio))  # a lower bound: from below only
+
         each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         note = f"cost over target per seed: {each}; a rollout of 16 episodes tells the controller the cost to about 10 %"
-        title = f"cart-pole under {what}: by how much the mean cost of the seeds misses its target"
-        found.append(
-            Claim(f"senses-{config.rpartition('_')[2]}", title,
-                  "<= 5", 100 * missed, "%", "stochastic", [int(row["seed"]) for row in rows], COMMAND, QUICK, 10, RAW, note)
-        )  # fmt: skip
+        name, seeds = f"senses-{config.rpartition('_')[2]}", [int(row["seed"]) for row in rows]
+        for suffix, title, value in (
+            ("", "the mean cost of the seeds misses its target by", missed(sum(ratios) / len(ratios))),
+            ("-each", "the worst seed's cost misses its target by", max(map(missed, ratios))),
+        ):
+            found.append(
+                Claim(f"{name}{suffix}", f"cart-pole under {what}: {title}", "<= 5", value, "%", "stochastic", seeds, COMMAND,
+                      QUICK, 10, RAW, note)
+            )  # fmt: skip
     return found
