@@ -50,7 +50,7 @@ def claims() -> list[Claim]:
             return 100 * (abs(ratio - 1.0) if sense == "==" else max(0.0, 1.0 - ratio))  # a lower bound: from below only
 
         each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-        note = f"cost over target per seed: {each}; a rollout of 16 episodes tells the controller the cost to about 10 %"
+        note = f"cost over target per seed: {each}"
         name, seeds = f"senses-{config.rpartition('_')[2]}", [int(row["seed"]) for row in rows]
         for suffix, title, value in (
             ("", "the mean cost of the seeds misses its target by", missed(sum(ratios) / len(ratios))),

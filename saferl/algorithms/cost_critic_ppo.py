@@ -92,10 +92,6 @@ class CostCriticPPO(ConstrainedPPO):
     def _setup_model(self) -> None:
         super()._setup_model()
         self.learned_costs = LearnedCosts(self.constraint_specs, self.cost_shapes, self.margins, self.cost_limits)
-        if self.learned_costs and (self.cost_estimate != "rate" or self._any_discounted):
-            raise ConfigError(
-                "method.cost_shapes and method.margins need method.cost_estimate: rate, and no discounted aggregate"
-            )
         names = [spec["name"] for spec in self.constraint_specs]
         found = [self.cost_limits.get(spec["name"], spec.get("cost_limit")) for spec in self.constraint_specs]
         limits = {c: float(limit) for c, limit in enumerate(found) if limit is not None}
@@ -104,6 +100,10 @@ class CostCriticPPO(ConstrainedPPO):
             raise ConfigError(
                 f"none of the constraints ({', '.join(names)}) has a cost limit, which this method enforces; "
                 f"set one, e.g. --env.cost-limits.{names[0].replace('_', '-')} 25"
+            )
+        if self.learned_costs and (self.cost_estimate != "rate" or self._discounts):
+            raise ConfigError(
+                "method.cost_shapes and method.margins need method.cost_estimate: rate, and no discounted aggregate"
             )
         gamma = self.gamma if self.cost_gamma is None else self.cost_gamma
         self.cost_critics = CostCritics(
@@ -148,10 +148,6 @@ class CostCriticPPO(ConstrainedPPO):
         buffer = self._buffer
         learned = self.learned_costs.replace(buffer.costs, buffer.constraint_values, self.recorder.constraint_set)
         return learned[..., self.limited]
-
-    @property
-    def _any_discounted(self) -> bool:
-        return any(spec.get("aggregate") == "discounted" for spec in self.constraint_specs)
 
     @property
     def _discounts(self) -> bool:
