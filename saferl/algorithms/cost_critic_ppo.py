@@ -21,6 +21,7 @@ from saferl.algorithms.ppo import ConstrainedPPO, PPOSettings
 from saferl.cost_critics import CostCritics, cost_advantages
 from saferl.learned_costs import LearnedCosts
 from saferl.rollout_tensors import Rollout, stack
+from saferl.shards import evaluated_in_threads
 from saferl_envs.constraints import CostShape
 from saferl_envs.errors import ConfigError
 
@@ -208,6 +209,11 @@ class CostCriticPPO(ConstrainedPPO):
                 self.logger.record(f"constraint/{self.constraint_specs[c]['name']}/learned_cost", float(learned))
         self.see_costs(costs)
         rollout = self._rollout()
+        with evaluated_in_threads(self.policy, self.update_threads):
+            self._log_training(self._epochs(rollout))
+
+    def _epochs(self, rollout: Rollout) -> list[dict[str, th.Tensor]]:
+        """Go over the rollout in minibatches, epoch by epoch; return what is logged of each."""
         seen: list[dict[str, th.Tensor]] = []
         for _ in range(self.n_epochs):
             goes_on = True
@@ -221,7 +227,7 @@ class CostCriticPPO(ConstrainedPPO):
             self._n_updates += 1
             if not goes_on:
                 break
-        self._log_training(seen)
+        return seen
 
     def _rollout(self) -> Rollout:
         """Return what was collected as flat tensors."""

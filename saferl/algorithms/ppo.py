@@ -18,6 +18,7 @@ from torch import nn
 from saferl.algorithms.registry import MethodSettings, register_method
 from saferl.buffers import ConstraintRecords, ContinuationRolloutBuffer, DictContinuationRolloutBuffer
 from saferl.recorder import Recorded, StepRecorder
+from saferl.shards import evaluated_in_threads
 from saferl_envs.errors import CheckpointError, ConfigError, choose
 
 Array = np.ndarray[Any, Any]
@@ -30,9 +31,11 @@ class ConstrainedPPO(PPO):
 
     Attributes:
         constraint_specs: JSON specifications of the constraints the policy was trained under; saved with the model.
+        update_threads: Threads that share the minibatches of an update, on the CPU; not saved.
     """
 
     constraint_specs: list[dict[str, Any]]
+    update_threads: int = 1
 
     def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
         require_policy(policy, self.policy_aliases)
@@ -92,6 +95,14 @@ class ConstrainedPPO(PPO):
         ended = np.flatnonzero(dones)
         if ended.size:
             super()._update_info_buffer([infos[i] for i in ended], dones[ended])
+
+    def train(self) -> None:
+        """Update the policy as SB3 does, in `update_threads` threads."""
+        with evaluated_in_threads(self.policy, self.update_threads):
+            super().train()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "update_threads"]
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
         """Collect a rollout as SB3 does, and log what the constraints said during it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from saferl_envs.make import make_copies as make_env_copies
 
 Array = np.ndarray[Any, Any]
 WIDE = 256
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 1 << 30  # glibc's malloc.h
 
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
@@ -84,6 +86,7 @@ def make_model(config: TrainConfig, env: VecEnv) -> ConstrainedPPO:
         model: ConstrainedPPO = config.method.build(env, config.seed, config.device)
     except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
         raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
+    model.update_threads = update_threads(config) if model.device.type == "cpu" else 1
     return model
 
 
@@ -137,12 +140,32 @@ def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Observatio
 
 
 def set_threads(config: TrainConfig) -> None:
-    """Give torch its threads; ``OMP_NUM_THREADS`` is respected where the configuration does not say.
+    """Prepare torch for networks this small: one thread per operation, and memory that is kept for the next minibatch.
 
-    With passive waiting (which the command sets, see `saferl.cli`) waking a second thread costs more than it brings for
-    networks narrower than 256; measured in docs/performance.md.
+    Updates of wide networks are shared among threads in another way; see `saferl.shards` and `update_threads`.
+    """
+    th.set_num_threads(1)
+    keep_memory()
+
+
+def update_threads(config: TrainConfig) -> int:
+    """Return how many threads share an update; ``OMP_NUM_THREADS`` is respected where the configuration does not say.
+
+    For networks narrower than 256 a second thread brings little; measured in docs/performance.md.
     """
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     asked = config.torch_threads or (int(first) if first.isdigit() else 0)
     widest = max(getattr(config.method, "net_arch", ()), default=0)
-    th.set_num_threads(asked or (config.threads or os.cpu_count() or 1 if widest >= WIDE else 1))
+    return asked or (config.threads or os.cpu_count() or 1 if widest >= WIDE else 1)
+
+
+def keep_memory() -> None:
+    """Let the C library keep freed blocks of a megabyte and more, which glibc gives back to the system each time.
+
+    Every operation on a minibatch allocates one; faulting its pages in again costs a fifth of an update. Other C
+    libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_M_TRIM_THRESHOLD, _LARGEST)
