@@ -39,10 +39,11 @@ class _Evaluate(th.autograd.Function):
     def backward(ctx: Any, *slopes: th.Tensor) -> Any:
         def one(job: tuple[tuple[th.Tensor, ...], tuple[th.Tensor, ...]]) -> tuple[th.Tensor | None, ...]:
             found, slope = job
-            return th.autograd.grad(found, ctx.parameters, slope, allow_unused=True)
+            slopes: tuple[th.Tensor | None, ...] = th.autograd.grad(found, ctx.parameters, slope, allow_unused=True)
+            return slopes
 
         sizes = [len(found[0]) for found in ctx.graphs]
-        split = zip(*(slope.split(sizes) for slope in slopes), strict=True)
+        split = zip(*(th.split(slope, sizes) for slope in slopes), strict=True)
         total, *others = ctx.pool.map(one, zip(ctx.graphs, split, strict=True))
         for other in others:
             total = tuple(b if a is None else a if b is None else a + b for a, b in zip(total, other, strict=True))

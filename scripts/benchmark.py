@@ -21,6 +21,8 @@ TOPICS = (
     "reproducible",
     "senses",
     "solo12",
+    "solo12_alternatives",
+    "solo12_speed",
     "speed",
     "threads",
     "training_speed",

@@ -251,7 +251,7 @@ class CostCriticPPO(ConstrainedPPO):
         if self.standardize == "reward":
             advantages = self.mix(_standardized(batch.advantages), batch.cost_advantages)
         else:
-            advantages = _standardized(self.mix(batch.advantages * self._reward_unit(), batch.cost_advantages))
+            advantages = _standardized(self.mix(batch.advantages * self.reward_unit(), batch.cost_advantages))
         clip: Any = self.clip_range
         epsilon = clip(self._current_progress_remaining)
         log_ratio = log_prob - batch.old_log_prob
@@ -271,13 +271,6 @@ class CostCriticPPO(ConstrainedPPO):
                 "cost_value_loss": cost_value_loss.detach(),
             }
         return loss, found
-
-    def _reward_unit(self) -> float:
-        """Return how many units of reward one unit of what the reward's critic sees is."""
-        normalizer = self.get_vec_normalize_env()
-        if normalizer is None or not normalizer.norm_reward:
-            return 1.0
-        return float(np.sqrt(normalizer.ret_rms.var + normalizer.epsilon))
 
     def _descend(self, loss: th.Tensor) -> None:
         """Take one step of both optimisers; gradients are clipped apart, so that costs do not slow the policy down."""

@@ -87,6 +87,13 @@ class ConstrainedPPO(PPO):
         """Return the continuation (N,) of a step and the rewards (N,) to store."""
         return np.ones_like(rewards), rewards
 
+    def reward_unit(self) -> float:
+        """Return how many units of reward one unit of what the reward's critic sees is."""
+        normalizer = self.get_vec_normalize_env()
+        if normalizer is None or not normalizer.norm_reward:
+            return 1.0
+        return float(np.sqrt(normalizer.ret_rms.var + normalizer.epsilon))
+
     def _update_info_buffer(self, infos: Any, dones: Array | None = None) -> None:
         """Collect episode statistics, touching only infos of copies whose episode ended."""
         if dones is None:
