@@ -73,6 +73,13 @@ class BasePose:
         out[:, 1] = vy + w * ty + tz * x - tx * z
         out[:, 2] = vz + w * tz + tx * y - ty * x
 
+    def yaw(self, out: FloatArray) -> None:
+        """Write the angle of a free base about the world's z, (N, 1) in rad from -pi to pi."""
+        if self._free is None:
+            raise TaskError("base_yaw needs a floating base (a free joint)")
+        w, x, y, z = self._unit_quaternion(self._free).T
+        out[:, 0] = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
     def angular_velocity(self, qvel: FloatArray) -> FloatArray:
         """Return a live view of the angular velocity of a free base in its own frame, (N, 3) in rad/s."""
         return qvel[:, self._velocity + 3 : self._velocity + 6]

@@ -10,7 +10,14 @@ from saferl_envs.errors import TaskError, choose
 from saferl_envs.task import Task
 from saferl_envs.whole_body import add_whole_body_sensors
 
-_CONTACTS = ("contact_force/", "peak_contact_force/", "swing_time/", "touchdown/")
+_CONTACTS = (
+    "contact_force/",
+    "peak_contact_force/",
+    "horizontal_contact_force/",
+    "vertical_contact_force/",
+    "swing_time/",
+    "touchdown/",
+)
 
 
 def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:

@@ -2,11 +2,10 @@
 
 Names: ``qpos``, ``qvel``, ``action``, ``previous_action``; ``joint_position``, ``joint_velocity``, ``joint_acceleration``,
 ``joint_torque`` (the robot's scalar joints, without the base joints); ``base_position``, ``base_height``, ``base_velocity``,
-``projected_gravity``, ``base_linear_velocity`` and ``base_angular_velocity`` (in the base's frame); ``joint_position_rate``
-(mean velocity over the control step); ``com_velocity`` and what `saferl_envs.whole_body` adds; ``body_position/<body>``,
-``body_velocity/<body>``, ``site_position/<site>``; ``contact_force/<group>``, ``peak_contact_force/<group>`` (the
-largest of the control step's physics steps), ``swing_time/<group>``, ``touchdown/<group>``; and what the task remembers
-(`memory_signals`) or derives (`derived_signals`).
+``projected_gravity``, ``base_linear_velocity`` and ``base_angular_velocity`` (in the base's frame), ``base_yaw``;
+``joint_position_rate`` (mean velocity over the control step); ``com_velocity`` and what `saferl_envs.whole_body` adds;
+``body_position/<body>``, ``body_velocity/<body>``, ``site_position/<site>``; what `saferl_envs.contact_signals` adds for each
+group; and what the task remembers (`memory_signals`) or derives (`derived_signals`).
 
 State signals are current. Signals from derived fields (``joint_torque``, ``body_*``, ``site_*``, contacts) lag one physics
 substep; see `saferl_envs.simulation`. Velocities and accelerations are differences over one control step and zero in the
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saferl_envs.base_pose import BasePose, is_free
-from saferl_envs.compile_model import sensor_name
+from saferl_envs.contact_signals import ContactSignals, contact_offers
 from saferl_envs.errors import SignalError, TaskError, choose
 from saferl_envs.signals import FloatArray, IntArray, SignalInfo, Signals, check_arrays
 from saferl_envs.simulation import Simulation
@@ -33,10 +32,9 @@ from saferl_envs.task import Task
 from saferl_envs.whole_body import whole_body_offers, whole_body_signal
 
 _XYZ = ("x", "y", "z")
-_CONTACT_THRESHOLD = 1.0  # N; below it a foot counts as in the air (Chane-Sane et al. 2024, released code)
 
 
-class MujocoSignals:
+class MujocoSignals(ContactSignals):
     """Source of the signals of one task on one simulation. Call `before_step`, step, then `update`.
 
     Args:
@@ -185,17 +183,14 @@ class MujocoSignals:
             if is_free(m, self._task.base_body):
                 offers["base_linear_velocity"] = SignalInfo(_XYZ, "m/s")
                 offers["base_angular_velocity"] = SignalInfo(_XYZ, "rad/s")
+                offers["base_yaw"] = SignalInfo(("yaw",), "rad")
         offers |= self._whole_body | {"com_velocity": SignalInfo(_XYZ, "m/s")}
         for body in filter(None, (m.body(i).name for i in range(1, m.nbody))):
             offers[f"body_position/{body}"] = SignalInfo(_XYZ, "m")
             offers[f"body_velocity/{body}"] = SignalInfo(_XYZ, "m/s")
         for site in filter(None, (m.site(i).name for i in range(m.nsite))):
             offers[f"site_position/{site}"] = SignalInfo(_XYZ, "m")
-        for group, geoms in self._task.contact_groups.items():
-            offers[f"contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
-            offers[f"peak_contact_force/{group}"] = SignalInfo(tuple(geoms), "N")
-            offers[f"swing_time/{group}"] = SignalInfo(tuple(geoms), "s")
-            offers[f"touchdown/{group}"] = SignalInfo(tuple(geoms), "1")
+        offers |= contact_offers(self._task.contact_groups)
         own = {**self._task.memory_signals, **self._task.derived_signals}
         for name in own:
             if name in offers:
@@ -294,6 +289,9 @@ class MujocoSignals:
     def _build_base_angular_velocity(self) -> FloatArray:
         return self._base().angular_velocity(self._sim.qvel)
 
+    def _build_base_yaw(self) -> FloatArray:
+        return self._computed(self._base().yaw, 1)
+
     def _build_base_velocity(self) -> FloatArray:
         return self._difference("base_position")
 
@@ -311,79 +309,6 @@ class MujocoSignals:
 
     def _build_site_position(self, site: str) -> FloatArray:
         return self._sim.field("site_xpos")[:, self._model.site(site).id]
-
-    def _forces(self, group: str) -> FloatArray:
-        """Return the live net contact forces of a group's members, (N, G, 3)."""
-        geoms = self._task.contact_groups[group]
-        first = int(self._model.sensor(sensor_name(group, geoms[0])).adr[0])
-        forces = self._sim.field("sensordata")[:, first : first + 3 * len(geoms)]
-        return forces.reshape(self._n, len(geoms), 3)
-
-    def _build_contact_force(self, group: str) -> FloatArray:
-        forces = self._forces(group)
-
-        def magnitude(out: FloatArray) -> None:
-            np.sqrt(np.einsum("ngi,ngi->ng", forces, forces), out=out)
-
-        return self._computed(magnitude, forces.shape[1])
-
-    def _build_peak_contact_force(self, group: str) -> FloatArray:
-        forces = self._forces(group)
-        largest = np.zeros(forces.shape[:2])
-
-        def watch() -> None:
-            np.maximum(largest, np.einsum("ngi,ngi->ng", forces, forces), out=largest)
-
-        def magnitude(out: FloatArray) -> None:
-            np.sqrt(largest, out=out)
-
-        peak = self._computed(magnitude, forces.shape[1])
-
-        def restart(ids: IntArray) -> None:
-            peak[ids] = 0.0
-            largest[ids] = 0.0
-
-        def restore(ids: IntArray) -> None:
-            largest[ids] = np.einsum("ngi,ngi->ng", forces[ids], forces[ids])
-
-        self._hidden[f"_largest/{group}"] = largest
-        self._restores.append(restore)
-        self._before.append(partial(largest.fill, 0.0))
-        self._watches.append(watch)
-        self._resets.append(restart)
-        return peak
-
-    def _build_swing_time(self, group: str) -> FloatArray:
-        """Time in the air up to now; zeroed in the step after the touchdown, once constraints have read it."""
-        force = self._require(f"contact_force/{group}", "")
-        swing, touchdown = np.zeros_like(force), np.zeros_like(force)
-        airborne = np.zeros_like(force, np.bool_)
-        self._arrays[f"touchdown/{group}"] = touchdown
-        self._hidden[f"_airborne/{group}"] = airborne
-        timestep = self._sim.control_timestep
-
-        def settle() -> None:
-            swing[force > _CONTACT_THRESHOLD] = 0.0
-            np.greater(swing, 0.0, out=airborne)
-            np.add(swing, timestep, out=swing)
-
-        def compute() -> None:
-            # adds no time: it also runs when other copies are reset
-            np.multiply(force > _CONTACT_THRESHOLD, airborne, out=touchdown)
-
-        def restart(ids: IntArray) -> None:
-            swing[ids] = 0.0
-            airborne[ids] = False
-            touchdown[ids] = 0.0
-
-        self._before.append(settle)
-        self._updates.append(compute)
-        self._resets.append(restart)
-        return swing
-
-    def _build_touchdown(self, group: str) -> FloatArray:
-        self._require(f"swing_time/{group}", "")
-        return self._arrays[f"touchdown/{group}"]
 
 
 def _scalar_joints(model: mujoco.MjModel, base_joints: Collection[str]) -> dict[str, int]:

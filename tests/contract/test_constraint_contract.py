@@ -35,6 +35,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "base_height": [{}, {"bound": "upper"}],
     "contact_force": [{}, {"components": ["hr", "fl"]}, {"group": "legs"}],
     "feet_in_contact": [{}, {"count": 3, "threshold": 20.0, "group": "legs"}],
+    "heading": [{}, {"heading": 2.5, "largest": 0.9}],
     "joint_position": [{}, {"components": ["knee", "hip"], "reference": -0.2}],
     "keep_in": [
         {"shape": {"shape": "ball", "center": [0.1, 0.2, 0.3], "radius": 1}},
@@ -47,6 +48,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"signal": "observation", "bound": "lower", "components": ["2"], "unit": "rad"},
         {"signal": "info/fuel", "bound": "absolute"},
     ],
+    "stumble": [{}, {"components": ["hr", "fl"], "group": "legs", "ratio": 1.5}],
     "upside_down": [{}, {"limit": -0.2}],
 }
 
@@ -65,9 +67,11 @@ class FakeSource:
         for group in ("feet", "legs"):
             self._offers[f"swing_time/{group}"] = SignalInfo(FEET, "s")
             self._offers[f"touchdown/{group}"] = SignalInfo(FEET, "1")
-            self._offers[f"contact_force/{group}"] = SignalInfo(FEET, "N")
+            for part in ("", "horizontal_", "vertical_"):
+                self._offers[f"{part}contact_force/{group}"] = SignalInfo(FEET, "N")
         self._offers["projected_gravity"] = SignalInfo(XYZ, "1")
         self._offers["base_height"] = SignalInfo(("height",), "m")
+        self._offers["base_yaw"] = SignalInfo(("yaw",), "rad")
         self._offers["observation"] = SignalInfo(tuple(map(str, range(5))), "1")
         self._offers["info/fuel"] = SignalInfo(("fuel",), "1")
         self._signals = {name: rng.normal(size=(n, len(info.components))) for name, info in self._offers.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from saferl_envs.constraints import (
     FeetInContact,
     ForbiddenContact,
     HalfSpace,
+    Heading,
     JointAcceleration,
     JointPosition,
     JointTorque,
@@ -31,6 +33,7 @@ from saferl_envs.constraints import (
     KeepOut,
     PlanarSpeed,
     SignalLimit,
+    Stumble,
     UpsideDown,
     constraints_from_specs,
     from_spec,
@@ -44,7 +47,9 @@ OFFERS = {
     "base_height": SignalInfo(("height",), "m"),
     "base_position": SignalInfo(("x", "y", "z"), "m"),
     "base_velocity": SignalInfo(("x", "y", "z"), "m/s"),
+    "base_yaw": SignalInfo(("yaw",), "rad"),
     "contact_force/feet": SignalInfo(("left", "right", "tail"), "N"),
+    "horizontal_contact_force/feet": SignalInfo(("left", "right", "tail"), "N"),
     "joint_acceleration": SignalInfo(("hip", "knee"), "rad/s^2"),
     "joint_position": SignalInfo(("hip", "knee"), "rad"),
     "joint_torque": SignalInfo(("hip", "knee"), "Nm"),
@@ -54,6 +59,7 @@ OFFERS = {
     "projected_gravity": SignalInfo(("x", "y", "z"), "1"),
     "swing_time/feet": SignalInfo(("left", "right", "tail"), "s"),
     "touchdown/feet": SignalInfo(("left", "right", "tail"), "1"),
+    "vertical_contact_force/feet": SignalInfo(("left", "right", "tail"), "N"),
 }
 
 
@@ -77,8 +83,15 @@ CASES = [
     (BaseTilt(name="c", limit=0.1), {"projected_gravity": [0, 0, -1]}, [-0.1]),
     (BaseHeight(name="c", limit=0.25), {"base_height": [0.125]}, [0.125]),
     (BaseHeight(name="c", limit=0.25, bound="upper"), {"base_height": [0.125]}, [-0.125]),
+    (Heading(name="c", limit=0.5, heading=3.0), {"base_yaw": [[3.0], [3.75], [-3.0]]}, [[-0.5], [0.25], [math.tau - 6.5]]),
+    (Heading(name="c", limit=0.5), {"base_yaw": [[-2.0], [1.0]]}, [[1.0], [0.5]]),
     (UpsideDown(name="c"), {"projected_gravity": [[0, 0, -1], [1, 0, 0], [0, 0.8, 0.6]]}, [[0], [0], [1]]),
     (ContactForce(name="c", limit=50), {"contact_force/feet": [0, 60, 50]}, [-50, 10, 0]),
+    (
+        Stumble(name="c", limit=0.5),
+        {"horizontal_contact_force/feet": [3, 9, 9], "vertical_contact_force/feet": [1, 2, -2]},
+        [-1.5, 0.5, 0.5],
+    ),
     (ForbiddenContact(name="c"), {"contact_force/feet": [0, 1, 1.1]}, [0, 0, 1]),
     (
         AirTime(name="c", limit=0.25),

@@ -195,6 +195,19 @@ def test_the_base_pose_is_the_bodys_in_every_state(env_id):
     assert np.ptp(gravity[:, 2]) > 0.1
 
 
+def test_yaw_is_where_the_bodys_x_axis_points():
+    engine = engine_with(make_task(ANT), ["base_yaw"], n=20)
+    model = engine.simulation.model
+    qpos = random_positions(model, np.random.default_rng(1), 20)
+    engine.simulation.set_state(np.arange(20), qpos, np.zeros((20, model.nv)))
+    engine.signals.update()
+    (yaw,) = read(engine, "base_yaw")
+    for i in range(20):
+        x_axis = forward(model, qpos[i]).xmat[model.body("torso").id].reshape(3, 3)[:, 0]
+        assert yaw[i, 0] == pytest.approx(np.arctan2(x_axis[1], x_axis[0]), abs=1e-9)
+    assert np.ptp(yaw) > 1.0
+
+
 def test_the_gravity_of_an_upright_or_fixed_base_points_down():
     for env_id in (ANT, CHEETAH, HOPPER):
         task = make_task(env_id)
@@ -274,13 +287,14 @@ def net_forces(model, data, geoms):
 
 @pytest.mark.parametrize(("env_id", "settle"), [(ANT, 80), (CHEETAH, 60)])
 def test_contact_force_is_the_net_force_of_mujocos_contacts(env_id, settle):
-    engine = engine_with(make_task(env_id), ["contact_force/feet"], n=2)
+    parts = ["contact_force/feet", "horizontal_contact_force/feet", "vertical_contact_force/feet"]
+    engine = engine_with(make_task(env_id), parts, n=2)
     simulation, model = engine.simulation, engine.simulation.model
     for _ in range(settle):
         engine.step(np.zeros((2, model.nu)))
     simulation.set_state(np.arange(2), simulation.qpos.copy(), simulation.qvel.copy())
     engine.signals.update()
-    (force,) = read(engine, "contact_force/feet")
+    force, horizontal, vertical = read(engine, *parts)
     weight = model.body_mass.sum() * -model.opt.gravity[2]
     for i in range(2):
         data = mujoco.MjData(model)
@@ -288,6 +302,8 @@ def test_contact_force_is_the_net_force_of_mujocos_contacts(env_id, settle):
         mujoco.mj_forward(model, data)
         expected, normal = net_forces(model, data, engine.task.contact_groups["feet"])
         np.testing.assert_allclose(force[i], np.linalg.norm(expected, axis=1), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(horizontal[i], np.linalg.norm(expected[:, :2], axis=1), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(vertical[i], np.abs(expected[:, 2]), rtol=1e-6, atol=1e-6)
         assert normal == pytest.approx(weight, rel=0.03)
         assert force[i].max() > 0.05 * weight
     assert engine.signals.offers()["contact_force/feet"].components == engine.task.contact_groups["feet"]

@@ -80,7 +80,7 @@ def test_the_physics_stands_on_the_same_heights(ground):
 def test_the_scan_is_in_the_robots_frame(ground):
     task = Solo12Terrain(play=True)
     engine = Engine(task, 40, threads=1)
-    base, q = engine.signals.view["base_position"], engine.signals.view["qpos"]
+    base, q = engine.signals.view["base_position"], engine.simulation.qpos
     yaw = 2 * np.arctan2(q[:, 6], q[:, 3])
     assert np.ptp(yaw) > 3
     scan = engine.signals.view["height_scan"].reshape(40, 13, 11)

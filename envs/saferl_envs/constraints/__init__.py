@@ -1,12 +1,12 @@
 """Constraints: written once, enforced by any method. One file per family."""
 
 from saferl_envs.constraints.base import Constraint, CostShape, families, from_spec
-from saferl_envs.constraints.contact import ContactForce, ForbiddenContact
+from saferl_envs.constraints.contact import ContactForce, ForbiddenContact, Stumble
 from saferl_envs.constraints.gait import AirTime, FeetInContact
 from saferl_envs.constraints.gate import Gate
 from saferl_envs.constraints.joint import ActionRate, JointAcceleration, JointPosition, JointTorque, JointVelocity
 from saferl_envs.constraints.observation import SignalLimit
-from saferl_envs.constraints.posture import BaseHeight, BaseTilt, UpsideDown
+from saferl_envs.constraints.posture import BaseHeight, BaseTilt, Heading, UpsideDown
 from saferl_envs.constraints.region import KeepIn, KeepOut
 from saferl_envs.constraints.set import ConstraintSet, Evaluation, constraints_from_specs, cost_of
 from saferl_envs.constraints.shape import Ball, Box, Capsule, HalfSpace, Shape, shape_from_spec, shapes
@@ -30,6 +30,7 @@ __all__ = [
     "ForbiddenContact",
     "Gate",
     "HalfSpace",
+    "Heading",
     "JointAcceleration",
     "JointPosition",
     "JointTorque",
@@ -39,6 +40,7 @@ __all__ = [
     "PlanarSpeed",
     "Shape",
     "SignalLimit",
+    "Stumble",
     "UpsideDown",
     "constraints_from_specs",
     "cost_of",

@@ -1,4 +1,4 @@
-"""Contact: how hard a group of bodies may push on the world, and which bodies may not touch it at all."""
+"""Contact: how hard a group of bodies may push on the world, which may not touch it at all, and which may not stumble."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from saferl_envs.constraints.base import Constraint
+from saferl_envs.errors import ConstraintError
 from saferl_envs.signals import FloatArray, Signals
 
 
@@ -69,3 +70,52 @@ class ForbiddenContact(_GroupForce):
     def value(self, signals: Signals) -> FloatArray:
         """Return 1.0 where a member touches, else 0.0, (N, K)."""
         return (self.pick(signals, self.signal) > self.limit).astype(np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stumble(Constraint):
+    """``f_horizontal - ratio |f_vertical| - limit`` in N for each member of a group: it kicks what stands in its way.
+
+    Chane-Sane et al. 2024 (released code, where it is computed but not used) and SoloParkour (arXiv 2409.13678), ratio 4.
+    Reads `horizontal_contact_force/<group>` and `vertical_contact_force/<group>`, (N, G) each.
+
+    Attributes:
+        group: The group of bodies, as the task names it; its members are the components.
+        ratio: How much larger the horizontal force may be than the vertical one.
+    """
+
+    family: ClassVar[str] = "stumble"
+    limit: float = 0.0
+    unit: str = "N"
+    group: str = "feet"
+    ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_number("ratio", self.ratio)
+        if self.ratio < 0:
+            raise ConstraintError(f"constraint {self.name!r}: ratio must not be negative, got {self.ratio}")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Both parts of the force."""
+        return frozenset(self.component_signals)
+
+    @property
+    def component_signals(self) -> tuple[str, ...]:
+        """Horizontal, then vertical forces."""
+        return (f"horizontal_contact_force/{self.group}", f"vertical_contact_force/{self.group}")
+
+    def value(self, signals: Signals) -> FloatArray:
+        """Return how far the horizontal force is above its bound, (N, K)."""
+        horizontal, vertical = (self.pick(signals, signal) for signal in self.component_signals)
+        return np.asarray(horizontal - self.ratio * np.abs(vertical) - self.limit)
+
+    def gradient(self, signals: Signals) -> Mapping[str, FloatArray]:
+        """Return the slopes with respect to both forces, (N, K, G) each."""
+        horizontal, vertical = self.component_signals
+        force = self.pick(signals, vertical)
+        return {
+            horizontal: self.diagonal(signals, horizontal, np.ones_like(force)),
+            vertical: self.diagonal(signals, vertical, -self.ratio * np.sign(force)),
+        }

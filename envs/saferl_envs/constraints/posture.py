@@ -1,4 +1,4 @@
-"""Posture of the base: how far it leans, how high it is, and whether it lies on its back."""
+"""Posture of the base: how far it leans, how high it is, where it is heading, and whether it lies on its back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from saferl_envs.signals import FloatArray, Signals
 
 _GRAVITY = "projected_gravity"
 _HEIGHT = "base_height"
+_YAW = "base_yaw"
 HeightBound = Literal["upper", "lower"]
 
 
@@ -80,6 +81,49 @@ class BaseHeight(Constraint):
     def gradient(self, signals: Signals) -> Mapping[str, FloatArray]:
         """Return -1 (lower) or 1 (upper), (N, 1, 1)."""
         return {_HEIGHT: np.full((signals[_HEIGHT].shape[0], 1, 1), -1.0 if self.bound == "lower" else 1.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading(Constraint):
+    """``min(|yaw - heading|, largest) - limit`` in rad, the difference taken the short way round, from `base_yaw` (N, 1).
+
+    A constraint of SoloParkour (Chane-Sane et al. 2024b, arXiv 2409.13678, released code): 0.1 rad, errors cut at 1.5 rad.
+
+    Attributes:
+        heading: Direction in the world's plane to keep, rad from x towards y.
+        largest: Where the error is cut off, so that a robot that faces backwards does not drown all other violations.
+    """
+
+    family: ClassVar[str] = "heading"
+    unit: str = "rad"
+    limit: float = 0.1
+    heading: float = 0.0
+    largest: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_number("heading", self.heading)
+        self._require_number("largest", self.largest)
+        if self.largest <= self.limit:
+            raise ConstraintError(f"constraint {self.name!r}: largest {self.largest} must be above the limit {self.limit}")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The base's yaw."""
+        return frozenset({_YAW})
+
+    def _error(self, signals: Signals) -> FloatArray:
+        """Return the signed error (N, 1) from -pi to pi."""
+        return np.asarray(np.mod(signals[_YAW] - self.heading + np.pi, 2.0 * np.pi) - np.pi)
+
+    def value(self, signals: Signals) -> FloatArray:
+        """Return the error minus the limit, (N, 1)."""
+        return np.asarray(np.minimum(np.abs(self._error(signals)), self.largest) - self.limit)
+
+    def gradient(self, signals: Signals) -> Mapping[str, FloatArray]:
+        """Return the error's sign, zero where it is cut off, (N, 1, 1)."""
+        error = self._error(signals)
+        return {_YAW: np.where(np.abs(error) < self.largest, np.sign(error), 0.0)[:, np.newaxis]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class Solo12Terrain(Solo12Flat):
         terrain: Keyword arguments of `Terrain` that differ from its defaults.
     """
 
-    requires: ClassVar = (*Solo12Flat.requires, "qpos", "base_position", "terrain_variance", "height_scan")
+    requires: ClassVar = (*Solo12Flat.requires, "base_yaw", "base_position", "terrain_variance", "height_scan")
     derived_signals: ClassVar = {
         "height_scan": SignalInfo(tuple(f"{x:.2f}_{y:.2f}" for x in SCAN_X for y in SCAN_Y), "m"),
         "terrain_variance": SignalInfo(("variance",), "m^2"),
@@ -84,9 +84,7 @@ class Solo12Terrain(Solo12Flat):
         return tuple(dataclasses.replace(c, when=(*c.when, flat)) if c.kind == "style" else c for c in found)
 
     def derive(self, signals: Signals) -> Mapping[str, FloatArray]:
-        w, x, y, z = signals["qpos"][:, 3:7].T
-        yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-        cosine, sine = np.cos(yaw)[:, np.newaxis], np.sin(yaw)[:, np.newaxis]
+        cosine, sine = np.cos(signals["base_yaw"]), np.sin(signals["base_yaw"])
         base, (ahead, beside) = signals["base_position"], self._points.T
         found = self.ground.height(base[:, :1] + cosine * ahead - sine * beside, base[:, 1:2] + sine * ahead + cosine * beside)
         return {"height_scan": found, "terrain_variance": found.var(axis=1, keepdims=True)}
