@@ -23,6 +23,7 @@ TOPICS = (
     "solo12",
     "solo12_alternatives",
     "solo12_speed",
+    "solo12_terrain",
     "speed",
     "threads",
     "training_speed",
