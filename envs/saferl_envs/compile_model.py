@@ -10,6 +10,8 @@ from saferl_envs.errors import TaskError, choose
 from saferl_envs.task import Task
 from saferl_envs.whole_body import add_whole_body_sensors
 
+SENSORS = "saferl_contact/"
+"""What the names of contact sensors begin with; they are added last, so that their data are one block."""
 _CONTACTS = (
     "contact_force/",
     "peak_contact_force/",
@@ -49,4 +51,4 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
 
 def sensor_name(group: str, geom: str) -> str:
     """Return the name of the sensor of a contact group's member."""
-    return f"saferl_contact/{group}/{geom}"
+    return f"{SENSORS}{group}/{geom}"

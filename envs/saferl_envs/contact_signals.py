@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saferl_envs.compile_model import sensor_name
+from saferl_envs.compile_model import SENSORS, sensor_name
 from saferl_envs.signals import FloatArray, IntArray, SignalInfo
 from saferl_envs.simulation import Simulation
 from saferl_envs.task import Task
@@ -46,14 +46,19 @@ class ContactSignals:
     _watches: list[Callable[[], None]]
     _restores: list[Callable[[IntArray], None]]
     _computed: Callable[[Callable[[FloatArray], None], int], FloatArray]
+    _first_sensor: int
     _require: Callable[[str, str], FloatArray]
 
     def _forces(self, group: str) -> FloatArray:
         """Return the live net contact forces of a group's members, (N, G, 3)."""
         geoms = self._task.contact_groups[group]
-        first = int(self._sim.model.sensor(sensor_name(group, geoms[0])).adr[0])
+        first = self._address(group)
         forces = self._sim.field("sensordata")[:, first : first + 3 * len(geoms)]
         return forces.reshape(self._n, len(geoms), 3)
+
+    def _address(self, group: str) -> int:
+        """Return where a group's first force begins in MuJoCo's sensor data."""
+        return int(self._sim.model.sensor(sensor_name(group, self._task.contact_groups[group][0])).adr[0])
 
     def _build_contact_force(self, group: str) -> FloatArray:
         forces = self._forces(group)
@@ -80,30 +85,47 @@ class ContactSignals:
         return self._computed(magnitude, forces.shape[1])
 
     def _build_peak_contact_force(self, group: str) -> FloatArray:
-        forces = self._forces(group)
-        largest = np.zeros(forces.shape[:2])
-
-        def watch() -> None:
-            np.maximum(largest, np.einsum("ngi,ngi->ng", forces, forces), out=largest)
+        watched, size = self._largest, len(self._task.contact_groups[group])
+        first = (self._address(group) - self._first_sensor) // 3
+        largest = watched[:, first : first + size]
 
         def magnitude(out: FloatArray) -> None:
             np.sqrt(largest, out=out)
 
-        peak = self._computed(magnitude, forces.shape[1])
+        peak = self._computed(magnitude, largest.shape[1])
 
         def restart(ids: IntArray) -> None:
             peak[ids] = 0.0
             largest[ids] = 0.0
 
-        def restore(ids: IntArray) -> None:
-            largest[ids] = np.einsum("ngi,ngi->ng", forces[ids], forces[ids])
+        self._resets.append(restart)
+        return peak
 
-        self._hidden[f"_largest/{group}"] = largest
+    @cached_property
+    def _largest(self) -> FloatArray:
+        """Largest squared force on every sensed geom since the step began, (N, G); all groups at once, since it is watched."""
+        name = self._sim.model.sensor
+        sensors = [name(i) for i in range(self._sim.model.nsensor) if name(i).name.startswith(SENSORS)]
+        self._first_sensor = int(sensors[0].adr[0])
+        forces = self._sim.field("sensordata")[:, self._first_sensor : self._first_sensor + 3 * len(sensors)]
+        largest, squares = np.zeros((self._n, len(sensors))), np.zeros(forces.shape)
+        parts, now = squares.reshape(self._n, -1, 3), np.zeros(largest.shape)
+
+        def watch() -> None:
+            # in place and in one block: this runs after every physics step
+            np.multiply(forces, forces, out=squares)
+            np.add(parts[..., 0], parts[..., 1], out=now)
+            np.add(now, parts[..., 2], out=now)
+            np.maximum(largest, now, out=largest)
+
+        def restore(ids: IntArray) -> None:
+            largest[ids] = np.square(forces[ids]).reshape(len(ids), -1, 3).sum(axis=2)
+
+        self._hidden["_largest_force"] = largest
         self._restores.append(restore)
         self._before.append(partial(largest.fill, 0.0))
         self._watches.append(watch)
-        self._resets.append(restart)
-        return peak
+        return largest
 
     def _build_swing_time(self, group: str) -> FloatArray:
         """Time in the air up to now; zeroed in the step after the touchdown, once constraints have read it."""

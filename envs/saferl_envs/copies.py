@@ -106,8 +106,8 @@ class Copies(Protocol):
         """Return the present observation of every copy, new arrays."""
         ...
 
-    def values(self) -> FloatArray:
-        """Return the present signed constraint values, (N, K)."""
+    def values(self, ids: IntArray | None = None) -> FloatArray:
+        """Return the present signed constraint values of all copies or of some, (N, K) or (len(ids), K)."""
         ...
 
     def step(self, actions: ArrayLike, ids: IntArray | None = None) -> Transition:

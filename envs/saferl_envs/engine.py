@@ -140,9 +140,11 @@ class Engine:
         """Return the present observation of every copy, a new (N, obs) array."""
         return self.task.observe(self.signals.view, self.memory)
 
-    def values(self) -> FloatArray:
-        """Return the present signed constraint values, (N, K)."""
-        return self.constraints.evaluate(self.signals.view).values
+    def values(self, ids: IntArray | None = None) -> FloatArray:
+        """Return the present signed constraint values of all copies or of some, (N, K) or (len(ids), K)."""
+        view = self.signals.view
+        some = view if ids is None else {name: view[name][ids] for name in self.constraints.requires}
+        return self.constraints.evaluate(some).values
 
     def step(self, actions: ArrayLike, ids: IntArray | None = None) -> Transition:
         """Advance by one control step.

@@ -125,9 +125,10 @@ class GymnasiumCopies:
         """Return the present observation of every copy: a new (N, ...) array, or a dictionary of such for a `Dict` space."""
         return self._observation.copy()
 
-    def values(self) -> FloatArray:
-        """Return the present signed constraint values, (N, K)."""
-        return self._judge.evaluate().values
+    def values(self, ids: IntArray | None = None) -> FloatArray:
+        """Return the present signed constraint values of all copies or of some, (N, K) or (len(ids), K)."""
+        found = self._judge.evaluate().values
+        return found if ids is None else found[ids]
 
     def step(self, actions: ArrayLike, ids: IntArray | None = None) -> Transition:
         """Advance by one step.

@@ -8,6 +8,7 @@ import numpy as np
 
 from saferl_envs.constraints import ConstraintSet
 from saferl_envs.copies import Copies, Transition
+from saferl_envs.signals import IntArray
 
 Info = dict[str, Any]
 
@@ -33,11 +34,11 @@ def step_info(constraints: ConstraintSet, transition: Transition) -> Info:
     return info
 
 
-def reset_info(engine: Copies) -> Info:
-    """Return the info of a reset: the present constraint values, and zero for everything a step would have brought."""
-    n, constraints = engine.num_envs, engine.constraints
+def reset_info(engine: Copies, ids: IntArray | None = None) -> Info:
+    """Return the info of a reset of all copies or of some: constraint values, and zero for what a step would have brought."""
+    n, constraints = engine.num_envs if ids is None else len(ids), engine.constraints
     info: Info = {
-        "constraint_values": engine.values(),
+        "constraint_values": engine.values(ids),
         "constraint_costs": np.zeros((n, len(constraints))),
         "constraint_violation": np.zeros((n, len(constraints)), np.int8),
         "cost": np.zeros(n),

@@ -24,10 +24,13 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 
 
 def _mix(z: UInt64Array) -> UInt64Array:
-    """SplitMix64's finaliser, a bijection of 64-bit words."""
-    z = (z ^ (z >> _S30)) * _M1
-    z = (z ^ (z >> _S27)) * _M2
-    return z ^ (z >> _S31)
+    """SplitMix64's finaliser, a bijection of 64-bit words; `z` must be a fresh array, which is overwritten."""
+    z ^= z >> _S30
+    z *= _M1
+    z ^= z >> _S27
+    z *= _M2
+    z ^= z >> _S31
+    return z
 
 
 @lru_cache(maxsize=256)

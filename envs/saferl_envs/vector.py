@@ -134,8 +134,8 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
         ids = np.flatnonzero(resetting)
         self.engine.reset(ids)
         info = step_info(self.engine.constraints, t)
-        for key, fresh in reset_info(self.engine).items():
-            info[key][ids] = fresh[ids]
+        for key, fresh in reset_info(self.engine, ids).items():
+            info[key][ids] = fresh
         for array in (t.reward, t.terminated, t.truncated):
             array[ids] = 0
         self._pending = t.terminated | t.truncated
@@ -151,8 +151,8 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
             final[key] = np.zeros_like(value)
             final[key][ids] = value[ids]
         self.engine.reset(ids)
-        for key, fresh in reset_info(self.engine).items():
-            info[key][ids] = fresh[ids]
+        for key, fresh in reset_info(self.engine, ids).items():
+            info[key][ids] = fresh
         info.update(final_obs=last, _final_obs=done, final_info=final, _final_info=done.copy())
         return self.engine.observe(), info
 

@@ -111,11 +111,11 @@ class Constraint(ABC):
         """Names of all signals that are read: by `value`, and by the gates."""
         return self.requires.union(gate.signal for gate in self.when)
 
-    def applies(self, signals: Signals) -> BoolArray | None:
-        """Return (N,) where all gates are open, or None for a constraint without gates."""
+    def excused(self, signals: Signals) -> BoolArray | None:
+        """Return (N,) where a gate is closed, so that the constraint does not apply; None for one without gates."""
         found = None
         for gate in self.when:
-            found = gate.is_open(signals) if found is None else found & gate.is_open(signals)
+            found = gate.is_closed(signals) if found is None else found | gate.is_closed(signals)
         return found
 
     @abstractmethod

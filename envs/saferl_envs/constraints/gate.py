@@ -56,18 +56,21 @@ class Gate:
         """
         return dataclasses.replace(self, columns=columns_of(offers, self.signal, self.components, f"{where}, when")[1])
 
-    def is_open(self, signals: Signals) -> BoolArray:
-        """Return (N,) where the constraint applies."""
+    def is_closed(self, signals: Signals) -> BoolArray:
+        """Return (N,) where the constraint does not apply. What cannot be compared (NaN) leaves it open: nothing is excused."""
         if self.columns is None:
             raise ConstraintError(f"gate on {self.signal!r} is not bound to a source")
-        columns = signals[self.signal][:, self.columns]
-        length = np.sqrt(np.einsum("nk,nk->n", columns, columns))
-        found = np.ones(length.shape, np.bool_)
-        # negated: what cannot be compared (NaN) leaves the gate open, so that nothing is excused
-        if self.above is not None:
-            found &= ~(length <= self.above)
+        signal = signals[self.signal]
+        if len(self.columns) == 1:
+            length = np.abs(signal[:, self.columns[0]])
+        else:
+            picked = signal if self.columns == tuple(range(signal.shape[1])) else signal[:, self.columns]
+            length = np.sqrt(np.einsum("nk,nk->n", picked, picked))
+        if self.above is None:
+            return np.asarray(length >= self.below)
+        found: BoolArray = length <= self.above
         if self.below is not None:
-            found &= ~(length >= self.below)
+            found |= length >= self.below
         return found
 
     def to_spec(self) -> dict[str, Any]:

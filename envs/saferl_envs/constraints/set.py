@@ -36,6 +36,9 @@ class ConstraintSet(Sequence[Constraint]):
     Raises:
         ConstraintError: The set is empty or a name occurs twice.
         SignalError: A required signal or component is not on offer.
+
+    Attributes:
+        requires: Names of all signals that any of the constraints reads.
     """
 
     def __init__(self, constraints: Sequence[Constraint], offers: Mapping[str, SignalInfo]) -> None:
@@ -53,14 +56,10 @@ class ConstraintSet(Sequence[Constraint]):
         self.names = tuple(names)
         self.components = tuple(f"{c.name}/{k}" for c in self._constraints for k in c.components or ())
         self.limited = np.array([c.cost_limit is not None for c in self._constraints])
+        self.requires: frozenset[str] = frozenset().union(*(c.reads for c in self._constraints))
         self._shapes: dict[CostShape, list[int]] = {}
         for i, c in enumerate(self._constraints):
             self._shapes.setdefault(c.cost, []).append(i)
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """Names of all signals that any of the constraints reads."""
-        return frozenset().union(*(c.reads for c in self._constraints))
 
     def evaluate(self, signals: Signals) -> Evaluation:
         """Return values, costs and violations of every copy.
@@ -71,11 +70,11 @@ class ConstraintSet(Sequence[Constraint]):
         first = next(iter(signals.values()))
         values = np.empty((first.shape[0], self.num_components))
         for constraint, columns in zip(self._constraints, self.slices, strict=True):
-            values[:, columns] = constraint.value(signals)
-            applies = constraint.applies(signals)
-            if applies is not None:  # a closed gate leaves margins as they are, and nothing violated
-                closed = ~applies
-                values[closed, columns] = np.minimum(values[closed, columns], 0.0)
+            mine = values[:, columns]
+            mine[...] = constraint.value(signals)
+            excused = constraint.excused(signals)
+            if excused is not None:  # a closed gate leaves margins as they are, and nothing violated
+                np.minimum(mine, 0.0, out=mine, where=excused[:, np.newaxis])
         return self.judge(values)
 
     def worst(self, values: FloatArray) -> FloatArray:
