@@ -13,7 +13,7 @@ TOPIC = "solo12_alternatives"
 RAW, PLOT = "rows.csv", "tracking_against_violations.png"
 COMMAND = "python scripts/benchmark.py solo12_alternatives"
 QUICK = f"{COMMAND} --quick"
-STEPS, SEEDS = 10_000_000, (0, 1)
+STEPS, SEEDS = 10_000_000, (3, 4)
 CERTAIN = ("--method.p-start", "1", "--method.p-max", "1", "--method.min-p", "1", "--method.p-max-by-name.stand-still", "1")
 ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "cat": ("CaT", "cat/solo12_flat", ()),

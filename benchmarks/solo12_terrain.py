@@ -23,7 +23,7 @@ TOPIC = "solo12_terrain"
 TRAINING, CROSSED, RATES = "training.csv", "crossed.csv", "violations.csv"
 COMMAND = "python scripts/benchmark.py solo12_terrain"
 QUICK = f"{COMMAND} --quick"
-STEPS, SEED = 20_000_000, 0
+STEPS, SEED = 20_000_000, 3
 FORWARD = 1.0
 """m/s; the command under which the policy is judged."""
 GRID = (3, 1, 1)
