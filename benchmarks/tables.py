@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.evidence import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/solo12.md")
 BLOCK = re.compile(r"(<!-- claims:(?P<topics>[\w,]+)(?P<full>:full)? -->\n).*?(<!-- /claims -->)", re.DOTALL)
 
 

@@ -52,7 +52,8 @@ def test_the_robot_is_short_and_stands_within_its_limits(place: Path) -> None:
 
 
 def test_the_second_block_makes_a_batch(place: Path) -> None:
-    assert run([sys.executable, "-c", blocks("python")[1]], place).startswith("(64, 45) ('torque', ")
+    code = "import my_robot\n" + blocks("python")[1]
+    assert run([sys.executable, "-c", code], place).startswith("(64, 45) ('torque', ")
 
 
 def test_the_configuration_trains_and_is_disturbed(place: Path) -> None:
