@@ -90,7 +90,7 @@ class Task(ABC):
         return {}
 
     def metrics(self, memory: Memory) -> Mapping[str, float]:
-        """Return numbers that say how training goes, logged as ``task/<name>``; by default none."""
+        """Return numbers that say how the task goes, logged as ``task/<name>`` and reported at the end of evaluations."""
         return {}
 
     def control(self, action: FloatArray, memory: Memory) -> FloatArray:

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, and print the report."""
     from rich.console import Console
 
-    from saferl.evaluation.report import to_tables
+    from saferl.evaluation.report import POLICIES, task_line, to_tables
     from saferl.experiment.config import parse_overrides
     from saferl.experiment.evaluate import evaluate
 
@@ -48,8 +48,10 @@ def run(options: argparse.Namespace) -> None:
         return
     report = evaluate(options.run, options.episodes, options.seed, options.checkpoint, changes)
     console.print(f"{report['env_id']}, {report['method']}, {report['episodes']} episodes per policy")
-    for table in to_tables(report):
+    for policy, table in zip(POLICIES, to_tables(report), strict=True):
         console.print(table)
+        if line := task_line(report, policy):
+            console.print(line, soft_wrap=True)
     name = "report_changed" if changes else "report"
     console.print(f"report {Path(options.run) / name}.json and {name}.md", soft_wrap=True)
 

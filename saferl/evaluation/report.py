@@ -29,6 +29,7 @@ def to_markdown(report: Report) -> str:
             "|" + "---|" * len(HEADER),
         ]
         lines += ["| " + " | ".join(row) + " |" for row in _rows(report, policy)]
+        lines += ["", task_line(report, policy)] if report[policy].get("task") else []
         lines.append("")
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return "\n".join([*lines, f"Versions: {versions}. Commit: {report['commit']}.", ""])
@@ -64,6 +65,11 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def task_line(report: Report, policy: str) -> str:
+    """Return the task's own metrics in one line, empty where it has none."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in report[policy].get("task", {}).items())
 
 
 def to_tables(report: Report) -> list[Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Episodes:
         any_violating_steps: (E,) steps on which any constraint was above zero.
         worst: (E, C) largest signed value seen.
         terms: Name of each reward term to its mean per step, (E,).
+        metrics: The task's own numbers at the end of the episodes; see `Copies.metrics`.
     """
 
     returns: Array
@@ -39,6 +40,7 @@ class Episodes:
     any_violating_steps: Array
     worst: Array
     terms: Mapping[str, Array]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Episodes:
@@ -81,10 +83,16 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
     averaged = np.array([c.aggregate == "mean" for c in constraints])
     costs = np.where(averaged, costs / lengths[:, np.newaxis], costs)
     means = {name: total / lengths for name, total in terms.items()}
-    return Episodes(returns, lengths, costs, violating, any_violating, worst, means)
+    return Episodes(returns, lengths, costs, violating, any_violating, worst, means, dict(copies.metrics()))
 
 
 def join(parts: Sequence[Episodes]) -> Episodes:
     """Return the episodes of several calls as one record."""
-    arrays = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Episodes) if f.name != "terms"}
-    return Episodes(**arrays, terms={name: np.concatenate([part.terms[name] for part in parts]) for name in parts[0].terms})
+    names = [f.name for f in fields(Episodes) if f.name not in ("terms", "metrics")]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    terms = {name: np.concatenate([part.terms[name] for part in parts]) for name in parts[0].terms}
+    metrics = {}
+    for name in dict.fromkeys(name for part in parts for name in part.metrics):
+        having = [part for part in parts if name in part.metrics]
+        metrics[name] = float(np.average([p.metrics[name] for p in having], weights=[len(p.returns) for p in having]))
+    return Episodes(**arrays, terms=terms, metrics=metrics)

@@ -116,6 +116,15 @@ def test_episodes_in_parts_equal_episodes_at_once():
         np.testing.assert_array_equal(getattr(join([first, second]), name), getattr(whole, name))
 
 
+def test_the_tasks_metrics_are_averaged_over_parts_and_reported():
+    one, other = episodes([[1, 0]] * 2, [[0, 0]] * 2), episodes([[1, 0]] * 2, [[0, 0]] * 2)
+    first = dataclasses.replace(one, metrics={"level": 2.0, "crossed/level_2": 1.0})
+    second = dataclasses.replace(join([other, other]), metrics={"level": 5.0})
+    both = join([first, second])
+    assert both.metrics == {"level": pytest.approx(4.0), "crossed/level_2": 1.0}
+    assert summarize(both, constraints_of(), tolerance=0.01)["task"] == dict(both.metrics)
+
+
 def test_ranking_puts_feasible_first_and_nan_last():
     constraints = constraints_of()
 

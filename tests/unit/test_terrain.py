@@ -135,6 +135,10 @@ def test_success_moves_up_failure_down_and_the_top_starts_again():
     metrics = task.metrics(engine.memory)
     assert metrics["level"] == pytest.approx(9 / 5)
     assert metrics["level/boxes"] == pytest.approx(9 / 5)
+    assert metrics["crossed"] == 0.0
+    engine.memory["place"][:, 2] = [3.1, 2.9, 3.1, 3.1, 2.9]  # levels 4, 2, 3, 0, 0
+    found = {name: value for name, value in task.metrics(engine.memory).items() if name.startswith("crossed/level_")}
+    assert found == {"crossed/level_0": 0.5, "crossed/level_2": 0.0, "crossed/level_3": 1.0, "crossed/level_4": 1.0}
     engine.seed(np.arange(5))
     engine.reset()
     assert not engine.memory["place"][:, 0].any()

@@ -140,5 +140,9 @@ class Solo12Terrain(Solo12Flat):
     def metrics(self, memory: Memory) -> Mapping[str, float]:
         level, column = memory["place"][:, :2].astype(np.intp).T
         kinds = np.array(self.terrain.columns)[column]
-        by_type = {f"level/{kind}": float(level[kinds == kind].mean()) for kind in sorted(set(kinds.tolist()))}
-        return {"level": float(level.mean()), **by_type}
+        crossed = memory["place"][:, 2] > PROMOTION * self.terrain.size / 2
+        found = {"level": float(level.mean()), "crossed": float(crossed.mean())}
+        for kind in sorted(set(kinds.tolist())):
+            of = kinds == kind
+            found |= {f"level/{kind}": float(level[of].mean()), f"crossed/{kind}": float(crossed[of].mean())}
+        return found | {f"crossed/level_{k}": float(crossed[level == k].mean()) for k in sorted(set(level.tolist()))}
