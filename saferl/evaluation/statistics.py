@@ -31,9 +31,9 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
     Per constraint: ``violation_rate`` (share of steps above zero), ``cost_mean`` and ``cost_interval`` of the episode's
     aggregated cost, ``worst_margin`` (-g at its worst, negative when violated), ``over_limit_rate`` (share of episodes whose
     cost misses the cost limit; null without one), ``excess`` (by how much the policy misses what is asked, relative to the
-    bound; ``<= 0`` holds). ``reward_terms`` are means per step, ``task`` the task's own metrics, ``speed_mean`` that of the term called ``forward``, or null.
-    `tolerance` is the violation rate that a constraint without cost limit may have. Style constraints shape behaviour: whether
-    a policy is feasible is decided by the others, where there are any.
+    bound; ``<= 0`` holds). ``reward_terms`` are means per step, ``task`` the task's own metrics, ``speed_mean`` that of the
+    term called ``forward``, or null. `tolerance` is the violation rate that a constraint without cost limit may have. Style
+    constraints shape behaviour: whether a policy is feasible is decided by the others, where there are any.
     """
     steps = int(episodes.lengths.sum())
     per_constraint: dict[str, dict[str, Any]] = {}
