@@ -16,6 +16,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+SMALLEST_SHARD = 256
 _Part = tuple[ActorCriticPolicy, Any, th.Tensor]
 Evaluated = tuple[th.Tensor, th.Tensor, th.Tensor | None]
 """Values (B, 1), log-probabilities (B,), entropies (B,) or None where the distribution has no closed form."""
@@ -67,8 +68,12 @@ def _split(batch: Any, n: int) -> Sequence[Any]:
 
 
 @contextmanager
-def evaluated_in_threads(policy: ActorCriticPolicy, n: int, smallest: int = 256) -> Iterator[None]:
-    """Let `policy.evaluate_actions` work in n threads, each on at least `smallest` samples; n = 1 leaves it as it is."""
+def evaluated_in_threads(policy: ActorCriticPolicy, n: int, smallest: int = SMALLEST_SHARD) -> Iterator[None]:
+    """Let `policy.evaluate_actions` work in n threads, each on at least `smallest` samples; n = 1 leaves it as it is.
+
+    torch gets one thread per operation meanwhile, in this process. The parts run at once on the same modules, so these must
+    draw nothing and remember nothing: no dropout, no batch normalisation.
+    """
     if n == 1:
         yield
         return

@@ -134,6 +134,10 @@ class Copies(Protocol):
         """Return numbers that say how training goes beside returns and costs, e.g. the level of difficulty reached."""
         ...
 
+    def outcomes(self) -> Mapping[str, FloatArray]:
+        """Return how episodes that end now have gone beside returns and costs, (N,) each, NaN where it does not apply."""
+        ...
+
     def close(self) -> None:
         """Free what the copies hold."""
         ...

@@ -239,6 +239,10 @@ class Engine:
         """Return the task's `metrics`."""
         return self.task.metrics(self.memory)
 
+    def outcomes(self) -> Mapping[str, FloatArray]:
+        """Return the task's `outcomes`."""
+        return self.task.outcomes(self.memory)
+
     def close(self) -> None:
         """Nothing is held that Python does not free."""
 

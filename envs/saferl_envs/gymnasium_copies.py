@@ -229,6 +229,10 @@ class GymnasiumCopies:
         """Return nothing: Gymnasium has no such notion."""
         return {}
 
+    def outcomes(self) -> Mapping[str, FloatArray]:
+        """Return nothing: Gymnasium has no such notion."""
+        return {}
+
     def close(self) -> None:
         """Close all environments."""
         for env in self._envs:

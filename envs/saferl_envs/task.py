@@ -90,7 +90,11 @@ class Task(ABC):
         return {}
 
     def metrics(self, memory: Memory) -> Mapping[str, float]:
-        """Return numbers that say how the task goes, logged as ``task/<name>`` and reported at the end of evaluations."""
+        """Return numbers that say how training goes, logged as ``task/<name>``; by default none."""
+        return {}
+
+    def outcomes(self, memory: Memory) -> Mapping[str, FloatArray]:
+        """Return how episodes that end now have gone, (N,) each, NaN where a number does not apply; by default nothing."""
         return {}
 
     def control(self, action: FloatArray, memory: Memory) -> FloatArray:

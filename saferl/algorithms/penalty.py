@@ -1,7 +1,8 @@
 """Penalties: the reward minus a fixed weight for the cost of every constraint, the baseline that everybody tries first.
 
-``r - sum_i w_i c_i``, with c_i the constraint's per-step cost (by default 1 on a violating step). It is PPO-Lagrangian with
-multipliers that do not learn; what weight makes a limit hold must be found by trying, and differs from task to task.
+``r - sum_i w_i c_i``, with c_i the constraint's per-step cost (by default 1 on a violating step): a Lagrangian whose
+multipliers do not learn, in the reward rather than with critics of its own. What weight makes a limit hold must be found by
+trying, and differs from task to task. Where rewards are normalised, the penalty is subtracted after they have been clipped.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ class PenaltyPPO(ConstrainedPPO):
     def _setup_model(self) -> None:
         super()._setup_model()
         names = [spec["name"] for spec in self.constraint_specs]
-        for name, weight in self.weights_by_name.items():
+        for name in self.weights_by_name:
             if name not in names:
                 raise ConfigError(choose("constraint", name, names, "method.weights_by_name"))
+        given = {"weight": self.weight, **{f"weights_by_name.{name}": w for name, w in self.weights_by_name.items()}}
+        for key, weight in given.items():
             if not 0 <= weight < math.inf:
-                raise ConfigError(f"method.weights_by_name.{name}: must be a number of at least 0, got {weight}")
+                raise ConfigError(f"method.{key}: must be a number of at least 0, got {weight}")
         for spec in self.constraint_specs:
             if spec.get("sense", "<=") != "<=":
                 raise ConfigError(

@@ -1,6 +1,6 @@
 """PPO that knows its constraints: Stable-Baselines3's, plus a record of every constraint and a seam for methods.
 
-By itself it is the unconstrained baseline: its weights equal plain SB3 PPO's bit for bit.
+By itself it is the unconstrained baseline: its weights equal plain SB3 PPO's bit for bit, with one thread for updates.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ def run(options: argparse.Namespace) -> None:
     """Export, and say how large it is."""
     from saferl.experiment.export import export
 
-    made = export(options.run, options.out, options.checkpoint)
+    made, left_out = export(options.run, options.out, options.checkpoint)
     size = sum(file.stat().st_size for file in made.path.iterdir())
+    if left_out:
+        sys.stderr.write(f"note: {', '.join(left_out)} left out, since they are on another checkpoint of the run\n")
     sys.stdout.write(f"run folder  {made.path} ({size / 1e3:,.0f} kB; plays and evaluates, cannot be resumed)\n")

@@ -68,7 +68,7 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
 
 
 def task_line(report: Report, policy: str) -> str:
-    """Return the task's own metrics in one line, empty where it has none."""
+    """Return means of the task's outcomes in one line, empty where it has none."""
     return ", ".join(f"{name} {value:.3g}" for name, value in report[policy].get("task", {}).items())
 
 

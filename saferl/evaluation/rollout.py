@@ -30,7 +30,7 @@ class Episodes:
         any_violating_steps: (E,) steps on which any constraint was above zero.
         worst: (E, C) largest signed value seen.
         terms: Name of each reward term to its mean per step, (E,).
-        metrics: The task's own numbers at the end of the episodes; see `Copies.metrics`.
+        outcomes: Name of each outcome of the task to its value, (E,), NaN where it does not apply; see `Task.outcomes`.
     """
 
     returns: Array
@@ -40,7 +40,7 @@ class Episodes:
     any_violating_steps: Array
     worst: Array
     terms: Mapping[str, Array]
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    outcomes: Mapping[str, Array] = field(default_factory=dict)
 
 
 def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Episodes:
@@ -83,16 +83,16 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
     averaged = np.array([c.aggregate == "mean" for c in constraints])
     costs = np.where(averaged, costs / lengths[:, np.newaxis], costs)
     means = {name: total / lengths for name, total in terms.items()}
-    return Episodes(returns, lengths, costs, violating, any_violating, worst, means, dict(copies.metrics()))
+    return Episodes(returns, lengths, costs, violating, any_violating, worst, means, dict(copies.outcomes()))
 
 
 def join(parts: Sequence[Episodes]) -> Episodes:
     """Return the episodes of several calls as one record."""
-    names = [f.name for f in fields(Episodes) if f.name not in ("terms", "metrics")]
+    mappings = ("terms", "outcomes")
+    names = [f.name for f in fields(Episodes) if f.name not in mappings]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    terms = {name: np.concatenate([part.terms[name] for part in parts]) for name in parts[0].terms}
-    metrics = {}
-    for name in dict.fromkeys(name for part in parts for name in part.metrics):
-        having = [part for part in parts if name in part.metrics]
-        metrics[name] = float(np.average([p.metrics[name] for p in having], weights=[len(p.returns) for p in having]))
-    return Episodes(**arrays, terms=terms, metrics=metrics)
+    together = {
+        mapping: {key: np.concatenate([getattr(part, mapping)[key] for part in parts]) for key in getattr(parts[0], mapping)}
+        for mapping in mappings
+    }
+    return Episodes(**arrays, **together)

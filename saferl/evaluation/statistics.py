@@ -31,7 +31,7 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
     Per constraint: ``violation_rate`` (share of steps above zero), ``cost_mean`` and ``cost_interval`` of the episode's
     aggregated cost, ``worst_margin`` (-g at its worst, negative when violated), ``over_limit_rate`` (share of episodes whose
     cost misses the cost limit; null without one), ``excess`` (by how much the policy misses what is asked, relative to the
-    bound; ``<= 0`` holds). ``reward_terms`` are means per step, ``task`` the task's own metrics, ``speed_mean`` that of the
+    bound; ``<= 0`` holds). ``reward_terms`` are means per step, ``task`` those of its outcomes, ``speed_mean`` that of the
     term called ``forward``, or null. `tolerance` is the violation rate that a constraint without cost limit may have. Style
     constraints shape behaviour: whether a policy is feasible is decided by the others, where there are any.
     """
@@ -58,7 +58,7 @@ def summarize(episodes: Episodes, constraints: ConstraintSet, tolerance: float) 
         "length_mean": float(episodes.lengths.mean()),
         "any_violation_rate": float(episodes.any_violating_steps.sum() / steps),
         "reward_terms": {name: float(means.mean()) for name, means in episodes.terms.items()},
-        "task": dict(episodes.metrics),
+        "task": {name: float(np.nanmean(o)) for name, o in episodes.outcomes.items() if np.isfinite(o).any()},
         "speed_mean": float(episodes.terms["forward"].mean()) if "forward" in episodes.terms else None,
         "excess": worst,
         "feasible": bool(worst <= 0),

@@ -19,6 +19,7 @@ from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.evaluation.rollout import UNLIMITED
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
+from saferl.shards import SMALLEST_SHARD
 from saferl.vec import ConstrainedVecEnv
 from saferl_envs.copies import Copies, Observation
 from saferl_envs.errors import CheckpointError, ConfigError, choose
@@ -26,7 +27,8 @@ from saferl_envs.make import make_copies as make_env_copies
 
 Array = np.ndarray[Any, Any]
 WIDE = 256
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 1 << 30  # glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_LARGEST_MMAP, _LARGEST_TRIM = 32 << 20, 1 << 30  # the former is the largest that glibc documents
 
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
@@ -86,7 +88,7 @@ def make_model(config: TrainConfig, env: VecEnv) -> ConstrainedPPO:
         model: ConstrainedPPO = config.method.build(env, config.seed, config.device)
     except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
         raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
-    model.update_threads = update_threads(config) if model.device.type == "cpu" else 1
+    model.update_threads = torch_threads(config) if _shards(config) and model.device.type == "cpu" else 1
     return model
 
 
@@ -140,32 +142,39 @@ def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Observatio
 
 
 def set_threads(config: TrainConfig) -> None:
-    """Prepare torch for networks this small: one thread per operation, and memory that is kept for the next minibatch.
-
-    Updates of wide networks are shared among threads in another way; see `saferl.shards` and `update_threads`.
-    """
-    th.set_num_threads(1)
+    """Prepare torch: one thread per operation where minibatches are shared among threads (`saferl.shards`), else its own."""
+    th.set_num_threads(1 if _shards(config) else torch_threads(config))
     keep_memory()
 
 
-def update_threads(config: TrainConfig) -> int:
-    """Return how many threads share an update; ``OMP_NUM_THREADS`` is respected where the configuration does not say.
+def torch_threads(config: TrainConfig) -> int:
+    """Return how many threads an update has; ``OMP_NUM_THREADS`` is respected where the configuration does not say.
 
-    For networks narrower than 256 a second thread brings little; measured in docs/performance.md.
+    By default networks narrower than 256 have one, others as many as there are cores for this process.
     """
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     asked = config.torch_threads or (int(first) if first.isdigit() else 0)
     widest = max(getattr(config.method, "net_arch", ()), default=0)
-    return asked or (config.threads or os.cpu_count() or 1 if widest >= WIDE else 1)
+    return asked or (_cores() if widest >= WIDE else 1)
+
+
+def _shards(config: TrainConfig) -> bool:
+    """Return whether minibatches are large enough to be shared."""
+    return bool(getattr(config.method, "batch_size", 0) >= 2 * SMALLEST_SHARD)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_memory() -> None:
-    """Let the C library keep freed blocks of a megabyte and more, which glibc gives back to the system each time.
+    """Let the C library keep freed blocks of a megabyte and more, which glibc may give back to the system each time.
 
-    Every operation on a minibatch allocates one; faulting its pages in again costs a fifth of an update. Other C
-    libraries are left as they are.
+    Every operation on a minibatch allocates one; faulting its pages in again cost about a fifth of an update where it was
+    measured. Other C libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+    # setting the second alone would freeze the first at 128 kB, which is worse than doing nothing
+    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP) == 1:
+        mallopt(_M_TRIM_THRESHOLD, _LARGEST_TRIM)

@@ -114,7 +114,7 @@ class TrainConfig(_Section):
     Attributes:
         device: ``auto`` takes a GPU when there is one.
         threads: Threads for physics, 0 for all cores; results do not depend on it.
-        torch_threads: Threads for torch, 0 to choose by the width of the network.
+        torch_threads: Threads for updates, 0 to choose by the width of the network; the last bits of the weights depend on it.
         checkpoint_seconds: Longest time between checkpoints.
     """
 

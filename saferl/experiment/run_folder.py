@@ -148,6 +148,15 @@ class RunFolder:
         raise CheckpointError(f"{self.path} holds no checkpoint (looked for best.pt and last.pt)")
 
     @property
+    def exported(self) -> bool:
+        """Whether `saferl export` made it: a policy without what training needs to go on."""
+        try:
+            meta = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(meta, dict) and "exported" in meta
+
+    @property
     def finished(self) -> bool:
         """Whether training has come to its end; a run that was killed can be resumed."""
         return self.digests.is_file()

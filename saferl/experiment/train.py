@@ -10,7 +10,7 @@ from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
 from saferl.algorithms.ppo import ConstrainedPPO
-from saferl.experiment.build import make_model, make_vec_env, set_threads
+from saferl.experiment.build import make_model, make_vec_env, set_threads, torch_threads
 from saferl.experiment.callbacks import Checkpoints, ConstrainedEvaluation, ProgressBar
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
@@ -37,6 +37,8 @@ def train(config: TrainConfig, run_dir: str | Path, console: Console | None = No
         Interrupted: Control-C; the checkpoint has been written.
         SaferlError: The environment or its constraints are invalid.
     """
+    # resolved now and kept: the weights' last bits depend on it, and a resumed run must have as many
+    config = config.model_copy(update={"torch_threads": torch_threads(config)})
     set_threads(config)
     model = make_model(config, make_vec_env(config, Path(run_dir) / "diverged"))
     folder = RunFolder.create(run_dir, config)
@@ -64,6 +66,8 @@ def resume(run_dir: str | Path, console: Console | None = None) -> RunFolder:
     folder = RunFolder.open(run_dir)
     folder.lock()
     try:
+        if folder.exported:
+            raise ConfigError(f"{folder.path} was made by saferl export and holds no training state; it cannot be resumed")
         if folder.finished:
             raise ConfigError(f"training in {folder.path} has finished; there is nothing to resume")
         config = folder.config()

@@ -116,13 +116,16 @@ def test_episodes_in_parts_equal_episodes_at_once():
         np.testing.assert_array_equal(getattr(join([first, second]), name), getattr(whole, name))
 
 
-def test_the_tasks_metrics_are_averaged_over_parts_and_reported():
-    one, other = episodes([[1, 0]] * 2, [[0, 0]] * 2), episodes([[1, 0]] * 2, [[0, 0]] * 2)
-    first = dataclasses.replace(one, metrics={"level": 2.0, "crossed/level_2": 1.0})
-    second = dataclasses.replace(join([other, other]), metrics={"level": 5.0})
-    both = join([first, second])
-    assert both.metrics == {"level": pytest.approx(4.0), "crossed/level_2": 1.0}
-    assert summarize(both, constraints_of(), tolerance=0.01)["task"] == dict(both.metrics)
+def test_the_tasks_outcomes_are_means_over_the_episodes_they_apply_to():
+    one = episodes([[1, 0]] * 2, [[0, 0]] * 2)
+    first = dataclasses.replace(
+        one, outcomes={"far": np.array([1.0, 0.0]), "far/up": np.array([1.0, np.nan]), "far/down": np.full(2, np.nan)}
+    )
+    second = dataclasses.replace(
+        one, outcomes={"far": np.array([1.0, 1.0]), "far/up": np.array([0.0, 0.0]), "far/down": np.full(2, np.nan)}
+    )
+    found = summarize(join([first, second]), constraints_of(), tolerance=0.01)["task"]
+    assert found == {"far": 0.75, "far/up": pytest.approx(1 / 3)}
 
 
 def test_ranking_puts_feasible_first_and_nan_last():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def test_the_exported_policy_is_the_runs(run: RunFolder, tmp_path: Path) -> None:
     report = evaluate(run.path, episodes=3, which="last")
-    made = export(run.path, tmp_path / "out", "last")
+    made, left_out = export(run.path, tmp_path / "out", "last")
+    assert left_out == []
     assert sorted(file.name for file in made.path.iterdir()) == sorted(
         ["config.yaml", "last.pt", "meta.json", "report.json", "report.md", made.digests.name]
     )
@@ -57,7 +59,24 @@ def test_it_holds_neither_moments_nor_training_state_and_cannot_be_resumed(
     for name in ("policy.optimizer", "cost_critics.optimizer"):
         assert state["states"][name]["state"] == {}
     assert main(["resume", str(tmp_path / "out")]) == 2
-    assert "has finished" in capsys.readouterr().err
+    assert "made by saferl export and holds no training state" in capsys.readouterr().err
+
+
+def test_reports_on_another_checkpoint_and_the_command_line_stay_behind(run: RunFolder, tmp_path: Path) -> None:
+    evaluate(run.path, episodes=2, which="best")
+    report = json.loads((run.path / "report.json").read_text())
+    assert report["checkpoint"] == "best.pt"
+    made, left_out = export(run.path, tmp_path / "last", "last")
+    assert left_out == ["report.json", "report.md"]
+    assert not (made.path / "report.json").exists()
+    meta = json.loads((made.path / "meta.json").read_text())
+    assert "command" in json.loads((run.path / "meta.json").read_text())
+    assert "command" not in meta
+    assert meta["exported"] == {"checkpoint": "last.pt", "timesteps": 128, "finished": True}
+    best, nothing = export(run.path, tmp_path / "best", "best")
+    assert nothing == []
+    assert best.checkpoint("best").name == "best.pt"
+    assert evaluate(best.path, episodes=2)["return_mean"] == report["return_mean"]
 
 
 def test_nothing_is_overwritten_and_a_changed_run_is_refused(run: RunFolder, tmp_path: Path) -> None:

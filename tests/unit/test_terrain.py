@@ -135,10 +135,17 @@ def test_success_moves_up_failure_down_and_the_top_starts_again():
     metrics = task.metrics(engine.memory)
     assert metrics["level"] == pytest.approx(9 / 5)
     assert metrics["level/boxes"] == pytest.approx(9 / 5)
-    assert metrics["crossed"] == 0.0
-    engine.memory["place"][:, 2] = [3.1, 2.9, 3.1, 3.1, 2.9]  # levels 4, 2, 3, 0, 0
-    found = {name: value for name, value in task.metrics(engine.memory).items() if name.startswith("crossed/level_")}
-    assert found == {"crossed/level_0": 0.5, "crossed/level_2": 0.0, "crossed/level_3": 1.0, "crossed/level_4": 1.0}
+    assert not engine.outcomes()["crossed"].any()
+    engine.memory["place"][:, 2] = [3.1, 2.9, 3.1, 3.1, 2.9]  # levels 4, 2, 3, 0, 0; column 2 is one of boxes
+    found = engine.outcomes()
+    for name, expected in {
+        "crossed": [1, 0, 1, 1, 0],
+        "crossed/boxes": [1, 0, 1, 1, 0],
+        "crossed/stairs_up": [np.nan] * 5,
+        "crossed/level_0": [np.nan, np.nan, np.nan, 1, 0],
+        "crossed/level_4": [1, *[np.nan] * 4],
+    }.items():
+        np.testing.assert_array_equal(found[name], expected)
     engine.seed(np.arange(5))
     engine.reset()
     assert not engine.memory["place"][:, 0].any()

@@ -36,12 +36,16 @@ class Commands:
 
     def draw(self, noise: Noise) -> FloatArray:
         """Return new commands (n, 3)."""
-        command = noise.uniform("command", 3, self.low, self.high)
+        return self._stand(noise.uniform("command", 3, self.low, self.high))
+
+    def _stand(self, command: FloatArray) -> FloatArray:
         command[(np.abs(command) <= self.deadzone).all(axis=1)] = 0.0
         return command
 
     def grid(self, shape: tuple[int, int, int], noise: Noise) -> FloatArray:
         """Return commands (n, 3) of a regular grid over the ranges, bounds included; a single point of an axis is zero.
+
+        As with drawn commands, those within the dead zone become zero.
 
         Copies with successive seeds get its points in turn, so that as many of them as there are points cover all.
         """
@@ -49,7 +53,7 @@ class Commands:
         axes = [np.linspace(low, high, count) if count > 1 else np.zeros(1) for low, high, count in ranges]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         chosen: FloatArray = points[(noise.seeds % np.uint64(len(points))).astype(np.intp)]
-        return chosen
+        return self._stand(chosen)
 
     def go_on(self, command: FloatArray, noise: Noise, timestep: float) -> FloatArray:
         """Return the commands (n, 3) of the next step, given those of this one."""

@@ -20,7 +20,7 @@ from saferl_envs.signals import FloatArray, SignalInfo, Signals
 from saferl_envs.task import Memory, State
 from saferl_envs.tasks.registry import register_task
 from saferl_envs.tasks.solo12 import Solo12Flat
-from saferl_envs.terrain import terrain_from
+from saferl_envs.terrain import TYPES, terrain_from
 
 SCAN_X, SCAN_Y = np.linspace(-0.24, 0.72, 13), np.linspace(-0.4, 0.4, 11)
 """Points of the height scan in front of and beside the base, m: 8 cm apart."""
@@ -140,9 +140,13 @@ class Solo12Terrain(Solo12Flat):
     def metrics(self, memory: Memory) -> Mapping[str, float]:
         level, column = memory["place"][:, :2].astype(np.intp).T
         kinds = np.array(self.terrain.columns)[column]
-        crossed = memory["place"][:, 2] > PROMOTION * self.terrain.size / 2
-        found = {"level": float(level.mean()), "crossed": float(crossed.mean())}
-        for kind in sorted(set(kinds.tolist())):
-            of = kinds == kind
-            found |= {f"level/{kind}": float(level[of].mean()), f"crossed/{kind}": float(crossed[of].mean())}
-        return found | {f"crossed/level_{k}": float(crossed[level == k].mean()) for k in sorted(set(level.tolist()))}
+        by_type = {f"level/{kind}": float(level[kinds == kind].mean()) for kind in sorted(set(kinds.tolist()))}
+        return {"level": float(level.mean()), **by_type}
+
+    def outcomes(self, memory: Memory) -> Mapping[str, FloatArray]:
+        level, column = memory["place"][:, :2].astype(np.intp).T
+        kinds = np.array(self.terrain.columns)[column]
+        crossed = np.asarray(memory["place"][:, 2] > PROMOTION * self.terrain.size / 2, np.float64)
+        found = {"crossed": crossed}
+        found |= {f"crossed/{kind}": np.where(kinds == kind, crossed, np.nan) for kind in TYPES}
+        return found | {f"crossed/level_{k}": np.where(level == k, crossed, np.nan) for k in range(self.terrain.levels)}
