@@ -88,11 +88,11 @@ def play(copies: Copies, predict: Predict, seed: int, gamma: float = 0.99) -> Ep
 
 def join(parts: Sequence[Episodes]) -> Episodes:
     """Return the episodes of several calls as one record."""
-    mappings = ("terms", "outcomes")
-    names = [f.name for f in fields(Episodes) if f.name not in mappings]
+    names = [f.name for f in fields(Episodes) if f.name not in ("terms", "outcomes")]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    together = {
-        mapping: {key: np.concatenate([getattr(part, mapping)[key] for part in parts]) for key in getattr(parts[0], mapping)}
-        for mapping in mappings
-    }
-    return Episodes(**arrays, **together)
+
+    def together(mapping: str) -> dict[str, Array]:
+        keys = getattr(parts[0], mapping)
+        return {key: np.concatenate([getattr(part, mapping)[key] for part in parts]) for key in keys}
+
+    return Episodes(**arrays, terms=together("terms"), outcomes=together("outcomes"))
