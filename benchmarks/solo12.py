@@ -50,6 +50,8 @@ def claims() -> list[Claim]:
     found = [claim("tracking", "tracking reward, share of its maximum", ">= 0.75", "tracking", min)]
     found += [claim(name, f"steps violating {name}", "<= 0.02", name, max) for name in LIMITED]
     found += [claim("hard", "steps violating a hard constraint (sum)", "<= 0.001", "hard", max)]
+    # a contact that ends the episode violates one step of it: the share of steps alone would let many robots fall
+    found += [claim("fallen", "episodes that a contact or a fall ended", "<= 0.01", "fallen", max)]
     tenth = claim("worst-tenth", "tracking of the worst tenth of commands (reported, no target)", ">= 0",
                   "tracking_worst_tenth", min)  # fmt: skip
     return [*found, tenth, *_of_disturbances()]
@@ -66,6 +68,11 @@ def _of_disturbances() -> list[Claim]:
         f"{', '.join(kinds)}; {len(rows)} cases of {rows[0]['episodes']} episodes; fewest episodes survived: "
         f"{float(standing['survived']):.0%} under {standing['disturbance']} {standing['strength']} {standing['unit']}"
     )
+    seed = [JUDGED_UNDER_DISTURBANCE]
     text = "Solo-12, flat ground: kinds of disturbance judged by one command, with violation rates"
-    return [Claim("solo12-disturbances", text, ">= 5", len(kinds), "1", "deterministic", [JUDGED_UNDER_DISTURBANCE], command,
-                  QUICK, 3, DISTURBED, note)]  # fmt: skip
+    other = "Solo-12, flat ground: episodes survived under the worst disturbance (reported, no target)"
+    return [
+        Claim("solo12-disturbances", text, ">= 5", len(kinds), "1", "deterministic", seed, command, QUICK, 3, DISTURBED, note),
+        Claim("solo12-survival", other, ">= 0", float(standing["survived"]), "1", "deterministic", seed, command, QUICK, 3,
+              DISTURBED, note),
+    ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import os
 import subprocess
@@ -18,6 +20,7 @@ import torch as th
 from saferl.evaluation.rollout import play
 from saferl.experiment.build import load_model, make_copies, predictor, set_threads
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
+from saferl.experiment.config import load_config
 from saferl.experiment.evaluate import changed
 from saferl.experiment.run_folder import RunFolder
 
@@ -58,15 +61,27 @@ class Job:
 def train(job: Job, threads: int = 1) -> Path:
     """Train a run, go on with it where it was killed, or leave it if it has finished; return its folder."""
     path = RUNS / f"{job.arm}-s{job.seed}"
+    own = ["--seed", str(job.seed), "--total-timesteps", str(job.steps), "--threads", str(threads)]
+    own += ["--torch-threads", str(threads), "--evaluation.times", "0", "--video.seconds", "0", *job.options]
     cli = [sys.executable, "-m", "saferl.cli"]
-    command = [*cli, "resume", str(path)]
-    if not path.exists():
-        own = ["--seed", str(job.seed), "--total-timesteps", str(job.steps), "--run-dir", str(path), "--quiet"]
-        own += ["--threads", str(threads), "--torch-threads", str(threads)]
-        command = [*cli, "train", job.config, *own, "--evaluation.times", "0", "--video.seconds", "0", *job.options]
-    if not (path.exists() and RunFolder.open(path).finished):
+    if (path / "config.yaml").exists():
+        run = RunFolder.open(path)
+        if run.config() != load_config(job.config, own):
+            raise RuntimeError(f"{path} is of another configuration than {job}; move it away")
+        command = None if run.finished else [*cli, "resume", str(path)]
+    else:
+        command = [*cli, "train", job.config, *own, "--run-dir", str(path), "--quiet"]
+    if command is not None:
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
     return path
+
+
+def minutes(path: Path) -> float:
+    """Return how long a run has trained, kills and resumptions included."""
+    with (path / "progress.csv").open() as file:
+        elapsed = [float(row["time/time_elapsed"]) for row in csv.DictReader(file)]
+    legs = [before for before, after in itertools.pairwise(elapsed) if after < before]
+    return (sum(legs) + elapsed[-1]) / 60
 
 
 def judged(path: Path, policy: str, seed: int = 0, **kwargs: Any) -> dict[str, float]:
@@ -81,7 +96,7 @@ def judged(path: Path, policy: str, seed: int = 0, **kwargs: Any) -> dict[str, f
     Returns:
         Tracking reward as a share of its maximum (mean, and mean of the worst tenth of commands), mean errors of velocity
         (m/s) and turning rate (rad/s) while the robot is up, share of falls, and shares of steps that violate: any
-        constraint, any hard one (at most the sum of theirs), the sum over all, and each.
+        constraint, hard ones (the sum of theirs), the sum over all, and each. One of the commands is to stand.
     """
     run = RunFolder.open(path)
     config = changed(run.config(), {"env": {"kwargs": {"command_grid": list(GRID), **kwargs}}})
@@ -137,9 +152,17 @@ def campaign(topic: str, raw: str, jobs: Sequence[Job], row: Callable[[Path], Ma
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         missing = [job for job in jobs if (job.arm, job.seed) not in done]
+        failed = []
         for finished in as_completed([pool.submit(do, job) for job in missing]):
+            error = finished.exception()
+            if error is not None:
+                failed.append(error)
+                print(f"failed: {error}", flush=True)
+                continue
             append_row(topic, raw, finished.result())
             print(", ".join(f"{key} {value}" for key, value in finished.result().items()), flush=True)
+    if failed:
+        raise failed[0]
 
 
 def both_policies(path: Path) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +14,8 @@ from saferl.experiment.callbacks import EVAL_SEED_OFFSET
 from saferl.experiment.evaluate import changed
 from saferl.experiment.run_folder import RunFolder
 
-from benchmarks.evidence import Claim, append_row, read_rows
-from benchmarks.solo12_runs import HARD, LIMITED, Job, train
+from benchmarks.evidence import Claim, append_row, folder, read_rows
+from benchmarks.solo12_runs import HARD, LIMITED, Job, minutes, train
 from saferl_envs.engine import Engine
 
 TOPIC = "solo12_terrain"
@@ -62,18 +61,18 @@ def run(quick: bool) -> None:
     prefix, steps = ("quick_", 200_000) if quick else ("", STEPS)
     if read_rows(TOPIC, prefix + TRAINING):
         return
-    began = time.monotonic()
     path = train(Job(f"{prefix}terrain", "cat/solo12_terrain", SEED, steps), threads=2)
-    minutes = (time.monotonic() - began) / 60
     with (path / "progress.csv").open() as file:
         last = list(csv.DictReader(file))[-1]
     fields, rates = crossed(path)
+    for name in (CROSSED, RATES):  # of a judgement that was killed half-way
+        (folder(TOPIC) / (prefix + name)).unlink(missing_ok=True)
     for row in fields:
         append_row(TOPIC, prefix + CROSSED, row)
     for name, rate in rates.items():
         append_row(TOPIC, prefix + RATES, {"constraint": name, "rate": round(rate, 6)})
     levels = {key: round(float(value), 2) for key, value in last.items() if key.startswith("task/level")}
-    append_row(TOPIC, prefix + TRAINING, {"seed": SEED, "steps": steps, "minutes": round(minutes, 1), **levels})
+    append_row(TOPIC, prefix + TRAINING, {"seed": SEED, "steps": steps, "minutes": round(minutes(path), 1), **levels})
 
 
 def claims() -> list[Claim]:

@@ -191,3 +191,29 @@ def test_stable_baselines3s_own_save_and_load(tmp_path, method):
         if hasattr(model, name):
             assert_equal(dict(getattr(model, name).state_dict()), dict(getattr(loaded, name).state_dict()))
     loaded.learn(64)
+
+
+@pytest.mark.parametrize("method", ["cat", "ppo_lag"])
+def test_updates_shared_among_threads_are_reproduced_and_resumed_bit_for_bit(tmp_path, monkeypatch, method):
+    shared = {
+        "env": {**TINY["env"], "num_envs": 16},
+        "method": {**TINY["method"], "name": method, "n_steps": 64, "batch_size": 512},
+        "total_timesteps": 4096,
+        "torch_threads": 2,
+    }
+
+    def of(**changes):
+        return build_config({**TINY, **shared, **changes}, "test")
+
+    whole = train(of(), tmp_path / "whole")
+    assert whole.config().torch_threads == 2
+    alone = train(of(torch_threads=1), tmp_path / "alone")
+    weight = "action_net.weight"
+    one, two = (weights(run)["states"]["policy"][weight] for run in (alone, whole))
+    assert not torch.equal(one, two)  # the sum over samples is taken in another order
+    torch.testing.assert_close(one, two, rtol=0.05, atol=1e-3)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 2)
+        with pytest.raises(Killed):
+            train(of(), tmp_path / "killed")
+    assert_equal(weights(whole), weights(resume(tmp_path / "killed")))
