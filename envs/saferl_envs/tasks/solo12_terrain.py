@@ -75,6 +75,8 @@ class Solo12Terrain(Solo12Flat):
         floor = spec.geom("floor")
         floor.type, floor.hfieldname = mujoco.mjtGeom.mjGEOM_HFIELD, "ground"
         floor.pos = [length / 2, width / 2, low]
+        # drawn from 1 cm to 60 m away: these are multiples of the extent, which would be the ground's, and cut the robot off
+        spec.stat.extent, spec.visual.map.znear, spec.visual.map.zfar = 1.0, 0.01, 60.0
         return spec
 
     @property
