@@ -115,7 +115,7 @@ class Friction(Disturbance):
 class Payload(Disturbance):
     """The base carries so much of the robot's mass in addition, spread as its own mass is."""
 
-    name, unit, neutral, usual = "payload", "of the robot's mass", 0.0, (0.1, 0.2, 0.4)
+    name, unit, neutral, usual = "payload", "of its mass", 0.0, (0.1, 0.2, 0.4)
     touches = ("body_mass", "body_inertia")
 
     def require(self, model: mujoco.MjModel, base_body: str | None) -> None:

@@ -12,6 +12,9 @@ from saferl_envs.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+FEW = 6
+"""Constraints that have a column each in the table of disturbances."""
+
 
 def add(commands: Commands) -> None:
     """Declare the command."""
@@ -60,7 +63,9 @@ def _disturb(options: argparse.Namespace, changes: dict[str, Any], console: Cons
     """Print the table of a policy under disturbances."""
     from rich.table import Table
 
+    from saferl.experiment.build import make_copies
     from saferl.experiment.disturbed import cases_from, evaluate_disturbed
+    from saferl.experiment.run_folder import RunFolder
 
     if changes:
         raise ConfigError("--disturb and changes of the environment do not go together; give one of them")
@@ -72,15 +77,26 @@ def _disturb(options: argparse.Namespace, changes: dict[str, Any], console: Cons
             lambda case: status.update(f"playing {options.episodes} episodes under {case.name} {case.strength:g}"),
             leave_out=everything,
         )  # fmt: skip
-    worst = [name for name in list(rows[0])[6:-4] if any(row[name] > 0 for row in rows)]
-    table = Table(title=f"deterministic policy, {options.episodes} episodes each; violated steps in %", title_justify="left")
-    for name in ("disturbance", "strength", "return", "survived", "any", *worst):
+    kinds = {c.name: c.kind for c in make_copies(RunFolder.open(options.run).config(), 1).constraints}
+    violated = [name for name in kinds if any(row[name] > 0 for row in rows)]
+    many = len(violated) > FEW
+    groups = [kind for kind in ("hard", "soft", "style") if kind in kinds.values()] if many else violated
+    title = f"deterministic policy, {options.episodes} episodes each; violated steps in %"
+    table = Table(title=title + (", of each kind the worst constraint" if many else ""), title_justify="left")
+    for name in ("disturbance", "strength", "return", "survived", "any", *groups):
         table.add_column(name, justify="left" if name == "disturbance" else "right")
     for row in rows:
         strength = "-" if row["unit"] == "-" else f"{row['strength']:g} {row['unit']}"
-        rates = [f"{100 * row[name]:.2f}" for name in ("any_violation", *worst)]
-        table.add_row(row["disturbance"], strength, f"{row['return']:.1f}", f"{100 * row['survived']:.0f} %", *rates)
+        rates = [_worst(row, [n for n in kinds if kinds[n] == g]) if many else f"{100 * row[g]:.2f}" for g in groups]
+        shown = (f"{row['return']:.1f}", f"{100 * row['survived']:.0f} %", f"{100 * row['any_violation']:.2f}")
+        table.add_row(row["disturbance"], strength, *shown, *rates)
     console.print(table)
     for reason in left_out:
         console.print(f"left out    {reason}", soft_wrap=True)
     console.print(f"all numbers {file}", soft_wrap=True)
+
+
+def _worst(row: dict[str, Any], names: list[str]) -> str:
+    """Return the name and the rate of the constraint that is violated most, or a dash."""
+    name = max(names, key=lambda name: row[name])
+    return f"{name} {100 * row[name]:.2f}" if row[name] > 0 else "-"
