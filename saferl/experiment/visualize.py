@@ -44,8 +44,9 @@ def render_rollout(
     timestep = copies.control_timestep
     steps = min(copies.max_episode_steps, max(1, round(video.seconds / timestep)))
     stride = max(1, round(1.0 / (MAX_FPS * timestep)))
-    limits = np.array([c.limit for c in copies.constraints])
-    upward = np.array([c.bounds_from_above for c in copies.constraints])
+    # where g is no distance of a quantity from its limit (a touch, a swing that was too short), g itself is drawn against 0
+    limits = np.array([c.limit if c.graded else 0.0 for c in copies.constraints])
+    upward = np.array([c.bounds_from_above or not c.graded for c in copies.constraints])
     renderer = copies.renderer(video.width, video.height)
     history = np.full((steps, len(limits)), np.nan)
     pictures: list[tuple[int, np.ndarray[Any, Any]]] = []
@@ -61,7 +62,8 @@ def render_rollout(
             break
     notice = renderer.notice
     renderer.close()
-    specs = [TraceSpec(c.name, c.unit, c.limit, upper=c.bounds_from_above) for c in copies.constraints]
+    drawn = zip(copies.constraints, limits.tolist(), upward.tolist(), strict=True)
+    specs = [TraceSpec(c.name, c.unit if c.graded else "1", limit, upper) for c, limit, upper in drawn]
     panel = TracePanel(specs, horizon=steps, width=video.width, height=video.height)
     frames = [compose(picture, panel.draw(history[: t + 1], t)) for t, picture in pictures]
     return RenderedRollout(frames, 1.0 / (timestep * stride), notice)
