@@ -5,5 +5,6 @@ from saferl.algorithms.lagrangian import LagrangianPPO
 from saferl.algorithms.penalty import PenaltyPPO
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import methods, register_method
+from saferl.algorithms.reload import ReloadSettings
 
-__all__ = ["CaT", "ConstrainedPPO", "LagrangianPPO", "PenaltyPPO", "methods", "register_method"]
+__all__ = ["CaT", "ConstrainedPPO", "LagrangianPPO", "PenaltyPPO", "ReloadSettings", "methods", "register_method"]

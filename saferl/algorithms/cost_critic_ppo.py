@@ -22,12 +22,13 @@ from saferl.cost_critics import CostCritics, cost_advantages
 from saferl.learned_costs import LearnedCosts
 from saferl.rollout_tensors import Rollout, stack
 from saferl.shards import evaluated_in_threads
+from saferl.slow_scale import SlowScale
 from saferl_envs.constraints import CostShape
 from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
-Scaling = Literal["none", "center", "standardize"]
-Standardized = Literal["reward", "mixed"]
+Scaling = Literal["none", "center", "standardize", "slow"]
+Standardized = Literal["reward", "mixed", "slow"]
 Estimate = Literal["rate", "episodes"]
 SHORTEST_MEMORY = 10
 
@@ -48,10 +49,11 @@ class CostCriticPPO(ConstrainedPPO):
         cost_learning_rate: Of the cost critics, or None for the policy's.
         cost_net_arch: Hidden widths of each cost critic.
         cost_scaling: What is done to the cost advantages of a rollout: nothing, the mean removed (OmniSafe), or
-            divided by their standard deviation too (FSRL).
+            divided by their standard deviation too (FSRL), or by one that follows slowly (`SlowScale`).
         standardize: Which advantages are brought to mean 0 and deviation 1 in every minibatch: ``reward``, those of rewards
             before they are mixed (OmniSafe), so that a multiplier weighs deviations of reward against units of cost; or
-            ``mixed``, the mixture, so that a multiplier is a price, in units of reward per unit of cost (ours).
+            ``mixed``, the mixture, so that a multiplier is a price, in units of reward per unit of cost (ours); or ``slow``,
+            none: those of rewards are centred per rollout and divided by a slow scale, and the mixture is left as it is.
         cost_estimate: How a rollout tells the mean episode cost: ``episodes`` takes the episodes that ended in it, as the
             papers do, and knows nothing where none did; ``rate`` takes its mean cost per step times the mean length of the
             last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours); where a
@@ -63,6 +65,8 @@ class CostCriticPPO(ConstrainedPPO):
     """
 
     cost_critics: CostCritics
+    cost_scales: SlowScale
+    reward_scale: SlowScale
     limited: list[int]
 
     def __init__(
@@ -115,6 +119,7 @@ class CostCriticPPO(ConstrainedPPO):
             learning_rate=1e-3,  # set before every update
             scale=1.0 - gamma if gamma < 1.0 else 1e-3,
         ).to(self.device)
+        self.cost_scales, self.reward_scale = SlowScale(len(self.limited)), SlowScale(1)
         self.recorder.episodes.gamma = gamma
         self.set_limits(list(limits.values()), [self.constraint_specs[c].get("sense", "<=") for c in limits])
 
@@ -189,6 +194,8 @@ class CostCriticPPO(ConstrainedPPO):
             flat = flat - flat.mean(dim=0)
         if self.cost_scaling == "standardize":
             flat = flat / (flat.std(dim=0) + 1e-8)
+        if self.cost_scaling == "slow":
+            flat = self.cost_scales(flat)
         return features, flat, buffer.flat(returns) * self.cost_critics.scale
 
     def _log_critics(self, values: Array, returns: Array) -> None:
@@ -233,12 +240,13 @@ class CostCriticPPO(ConstrainedPPO):
         """Return what was collected as flat tensors."""
         buffer = self._buffer
         features, cost_advantages, cost_targets = self._evaluate_costs()
+        advantages = buffer.flat(buffer.advantages).flatten()
         actions = buffer.flat(buffer.actions)
         return Rollout(
             buffer.flat_observations(),
             actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions,
             buffer.flat(buffer.log_probs).flatten(),
-            buffer.flat(buffer.advantages).flatten(),
+            self.reward_scale(advantages[:, np.newaxis])[:, 0] if self.standardize == "slow" else advantages,
             buffer.flat(buffer.returns).flatten(),
             features,
             cost_advantages,
@@ -248,7 +256,9 @@ class CostCriticPPO(ConstrainedPPO):
     def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
         """Return the sum of PPO's loss and the cost critics', which share no parameters, and what is logged of them."""
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
-        if self.standardize == "reward":
+        if self.standardize == "slow":
+            advantages = self.mix(batch.advantages, batch.cost_advantages)
+        elif self.standardize == "reward":
             advantages = self.mix(_standardized(batch.advantages), batch.cost_advantages)
         else:
             advantages = _standardized(self.mix(batch.advantages * self.reward_unit(), batch.cost_advantages))
@@ -295,11 +305,16 @@ class CostCriticPPO(ConstrainedPPO):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "cost_critics"]
+        return [*super()._excluded_save_params(), "cost_critics", *self._scales()]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
-        return [*modules, "cost_critics", "cost_critics.optimizer"], variables
+        return [*modules, "cost_critics", "cost_critics.optimizer", *self._scales()], variables
+
+    def _scales(self) -> list[str]:
+        """Return the names of the slow scales that are used."""
+        used = {"cost_scales": self.cost_scaling == "slow", "reward_scale": self.standardize == "slow"}
+        return [name for name, in_use in used.items() if in_use]
 
 
 def _standardized(advantages: th.Tensor) -> th.Tensor:

@@ -39,6 +39,8 @@ class LagrangianPPO(CostCriticPPO):
         cost_limit_start: Cost limit at the start of training, from which each ``<=`` limit falls in a line; None: no such
             schedule. A robot that would rather stand still than be slow has learned to move by the time the limit binds.
         cost_limit_fraction: Part of the training over which it falls.
+        simultaneous: Mix with the multipliers that held while the rollout was collected, and move them for the next one;
+            else they move first, as in the published Lagrangian methods.
         **kwargs: Further arguments of `CostCriticPPO`.
     """
 
@@ -53,11 +55,14 @@ class LagrangianPPO(CostCriticPPO):
         sum_norm: bool = True,
         cost_limit_start: float | None = None,
         cost_limit_fraction: float = 0.5,
+        simultaneous: bool = False,
         **kwargs: Any,
     ) -> None:
         self._make_multipliers = multipliers or partial(DualAscent, learning_rate=0.035, optimizer="adam")
         self.sum_norm = sum_norm
         self.cost_limit_start, self.cost_limit_fraction = cost_limit_start, cost_limit_fraction
+        self.simultaneous = simultaneous
+        self._held: Array | None = None
         super().__init__(policy, env, *args, **kwargs)
 
     def set_limits(self, limits: list[float], senses: list[str]) -> None:
@@ -79,8 +84,10 @@ class LagrangianPPO(CostCriticPPO):
 
     def see_costs(self, costs: Array | None) -> None:
         """Move the multipliers, and log them."""
+        before = self.multipliers.weights.copy()
         if costs is not None:
             self.multipliers.update(costs)
+        self._held = before if self.simultaneous else None
         for c, value, limit in zip(self.limited, self.multipliers.values, self.multipliers.limits, strict=True):
             tag = f"constraint/{self.constraint_specs[c]['name']}"
             self.logger.record(f"{tag}/multiplier", float(value))
@@ -88,7 +95,8 @@ class LagrangianPPO(CostCriticPPO):
 
     def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
         """Return the mixed advantages (B,)."""
-        weights = th.as_tensor(self.multipliers.weights, dtype=reward.dtype, device=reward.device)
+        present = self.multipliers.weights if self._held is None else self._held
+        weights = th.as_tensor(present, dtype=reward.dtype, device=reward.device)
         mixed = reward - costs @ weights
         return mixed / (1.0 + weights.abs().sum()) if self.sum_norm else mixed
 
@@ -100,8 +108,8 @@ class LagrangianPPO(CostCriticPPO):
         return [*modules, "multipliers"], variables
 
 
-class _LagrangianSettings(CostCriticSettings):
-    """What both methods share.
+class LagrangianSettings(CostCriticSettings):
+    """What methods with multipliers share.
 
     Attributes:
         multiplier_initial: Start of every multiplier.
@@ -121,6 +129,8 @@ class _LagrangianSettings(CostCriticSettings):
     cost_limit_start: PositiveFloat | None = None
     cost_limit_fraction: float = Field(0.5, gt=0, le=1)
 
+    simultaneous: ClassVar[bool] = False
+
     @abstractmethod
     def rule(self, limits: list[float], senses: list[str]) -> Multipliers:
         """Return the rule that moves the multipliers."""
@@ -131,7 +141,7 @@ class _LagrangianSettings(CostCriticSettings):
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""
-        own = {key: getattr(self, key) for key in ("sum_norm", "cost_limit_start", "cost_limit_fraction")}
+        own = {key: getattr(self, key) for key in ("sum_norm", "cost_limit_start", "cost_limit_fraction", "simultaneous")}
         return {**super().arguments(), "multipliers": self.rule, **own}
 
 
@@ -140,7 +150,7 @@ class _LagrangianSettings(CostCriticSettings):
     "PPO-Lagrangian: one cost critic and one multiplier per constraint, moved by dual ascent",
     "Ray, Achiam and Amodei 2019, Benchmarking Safe Exploration in Deep RL",
 )
-class PPOLagSettings(_LagrangianSettings):
+class PPOLagSettings(LagrangianSettings):
     """Settings of PPO-Lagrangian.
 
     Attributes:
@@ -165,7 +175,7 @@ class PPOLagSettings(_LagrangianSettings):
     "PID-Lagrangian: multipliers moved by a PID controller of the episode cost",
     "Stooke, Achiam and Abbeel 2020, arXiv 2007.03964",
 )
-class PIDLagSettings(_LagrangianSettings):
+class PIDLagSettings(LagrangianSettings):
     """Settings of PID-Lagrangian; gains are per unit of episode cost.
 
     Published constants: rlpyt's class kp 0, ki 1, kd 0, smoothing 0.95, delay 10, initial 1; its configurations delay 1,
