@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def ways() -> dict[str, Way]:
     env = gymnasium.make_vec(TASK, num_envs=COPIES, threads=2, autoreset_mode=AutoresetMode.SAME_STEP)
     env.reset(seed=0)
     found = {"saferl": our_way(env, COPIES), "bare": bare_way(env, COPIES)}
-    return found | {f"subproc {workers}": sb3_way(TASK, workers, subprocesses=True) for workers in WORKERS}
+    return found | {f"subproc {workers}": sb3_way(f"saferl_envs:{TASK}", workers, subprocesses=True) for workers in WORKERS}
 
 
 def training_shares(iterations: int) -> dict[str, float]:
@@ -79,8 +80,8 @@ def pair_rate(steps: int) -> float:
                 raise RuntimeError(f"{' '.join(cli)} failed")
         total = 0.0
         for i in (0, 1):
-            head, *_, last = (Path(root) / str(i) / "progress.csv").read_text().splitlines()
-            total += float(last.split(",")[head.split(",").index("time/fps")])
+            with (Path(root) / str(i) / "progress.csv").open() as file:
+                total += [float(row["time/fps"]) for row in csv.DictReader(file) if row["time/fps"]][-1]
     return total
 
 
