@@ -62,10 +62,12 @@ def bare_way(env: Any, copies: int) -> Way:
     Every slice starts from the states in which our environment is at that moment: a lying robot costs more to simulate than
     a standing one, and the two ways must simulate the same.
     """
-    simulation = env.unwrapped.engine.simulation
+    engine = env.unwrapped.engine
+    simulation = engine.simulation
     batch = mujoco.batch.Batch(simulation.model, copies, 2)
     control, substeps = batch.bind("ctrl"), simulation.substeps
-    actions = _actions(copies, env.single_action_space.shape[0])
+    # the same motion: a servo's target is not the action itself
+    actions = [engine.task.control(a, engine.memory) for a in _actions(copies, env.single_action_space.shape[0])]
     turn = iter(range(10**9))
 
     def begin() -> None:
