@@ -79,7 +79,8 @@ def train(job: Job, threads: int = 1) -> Path:
 def minutes(path: Path) -> float:
     """Return how long a run has trained, kills and resumptions included."""
     with (path / "progress.csv").open() as file:
-        elapsed = [float(row["time/time_elapsed"]) for row in csv.DictReader(file)]
+        # the last row may hold nothing but the step
+        elapsed = [float(row["time/time_elapsed"]) for row in csv.DictReader(file) if row["time/time_elapsed"]]
     legs = [before for before, after in itertools.pairwise(elapsed) if after < before]
     return (sum(legs) + elapsed[-1]) / 60
 

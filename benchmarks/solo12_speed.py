@@ -136,7 +136,7 @@ def claims() -> list[Claim]:
     return [
         ratio("solo12-bare", "256 copies, 2 threads: share of the bare mujoco.batch loop", ">= 0.88",
               lambda r: r["saferl"] / r["bare"]),
-        ratio("solo12-subproc", f"256 copies over SubprocVecEnv of single environments, best of {WORKERS} workers", ">= 4",
+        ratio("solo12-subproc", f"256 copies over SubprocVecEnv of our single one (a batch of one), best of {WORKERS}", ">= 4",
               lambda r: r["saferl"] / subprocesses(r)),
         rate("solo12-training", f"whole training, {network}", ">= 16000", single, "steps/s", TRAINING, shares),
         rate("solo12-training-pair", f"two trainings side by side, {network}, together", ">= 16000", both, "steps/s", PAIRS,

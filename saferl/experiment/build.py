@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +26,6 @@ from saferl_envs.make import make_copies as make_env_copies
 
 Array = np.ndarray[Any, Any]
 WIDE = 256
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-_LARGEST_MMAP, _LARGEST_TRIM = 32 << 20, 1 << 30  # the former is the largest that glibc documents
 
 
 def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
@@ -142,9 +139,8 @@ def predictor(model: BaseAlgorithm, deterministic: bool) -> Callable[[Observatio
 
 
 def set_threads(config: TrainConfig) -> None:
-    """Prepare torch: one thread per operation where minibatches are shared among threads (`saferl.shards`), else its own."""
+    """Give torch one thread per operation where minibatches are shared among threads (`saferl.shards`), else all of them."""
     th.set_num_threads(1 if _shards(config) else torch_threads(config))
-    keep_memory()
 
 
 def torch_threads(config: TrainConfig) -> int:
@@ -166,15 +162,3 @@ def _shards(config: TrainConfig) -> bool:
 def _cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def keep_memory() -> None:
-    """Let the C library keep freed blocks of a megabyte and more, which glibc may give back to the system each time.
-
-    Every operation on a minibatch allocates one; faulting its pages in again cost about a fifth of an update where it was
-    measured. Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    # setting the second alone would freeze the first at 128 kB, which is worse than doing nothing
-    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP) == 1:
-        mallopt(_M_TRIM_THRESHOLD, _LARGEST_TRIM)

@@ -43,7 +43,7 @@ def solve(cmdp: CMDP) -> Optimum:
     try:
         cp: Any = importlib.import_module("cvxpy")
     except ImportError as error:
-        raise ConfigError("linear programs need cvxpy: pip install 'saferl[optimization]'") from error
+        raise ConfigError("linear programs need cvxpy: pip install cvxpy") from error
     occupancy = cp.Variable((cmdp.states, cmdp.actions), nonneg=True)
     inflow = cmdp.gamma * cmdp.transitions.reshape(-1, cmdp.states).T @ cp.vec(occupancy, order="C")
     flow = cp.sum(occupancy, axis=1) == (1.0 - cmdp.gamma) * cmdp.initial + inflow

@@ -67,8 +67,11 @@ def run(
         seed: Of the first logits (small) and the noise.
 
     Raises:
-        ConfigError: Unknown algorithm or form.
+        ConfigError: Unknown algorithm or form, or a rate that is not a positive number.
     """
+    for key, rate in (("policy rate", policy_rate), ("multiplier rate", multiplier_rate)):
+        if not 0.0 < rate < np.inf:
+            raise ConfigError(f"saferl tabular: the {key} must be a positive number, got {rate}")
     if algorithm not in ALGORITHMS:
         raise ConfigError(choose("algorithm", algorithm, ALGORITHMS, "saferl tabular"))
     if form not in get_args(Form):

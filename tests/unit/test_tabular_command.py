@@ -29,6 +29,7 @@ def test_it_prints_the_optimum_and_draws(tmp_path: Path, capsys: pytest.CaptureF
         (["bandit", "--threshold", "-1"], "no policy meets the thresholds"),
         (["bandit", "--form", "x"], "valid: full, multiplier"),
         (["bandit", "--iterations", "0"], "--iterations"),
+        (["bandit", "--policy-rate", "-1"], "the policy rate must be a positive number"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
