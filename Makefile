@@ -34,7 +34,7 @@ demo: $(READY)
 	$(BIN)/saferl visualize $(DEMO)
 
 test: $(READY_DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-slow: $(READY_DEV)
 	$(BIN)/python -m pytest -m slow
