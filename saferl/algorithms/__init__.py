@@ -1,10 +1,26 @@
 """The methods, one file each. Importing this package registers all of them."""
 
 from saferl.algorithms.cat import CaT
+from saferl.algorithms.cpo import CPO
+from saferl.algorithms.crpo import CRPO
+from saferl.algorithms.focops import FOCOPS
 from saferl.algorithms.lagrangian import LagrangianPPO
+from saferl.algorithms.p3o import P3O
 from saferl.algorithms.penalty import PenaltyPPO
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import methods, register_method
 from saferl.algorithms.reload import ReloadSettings
 
-__all__ = ["CaT", "ConstrainedPPO", "LagrangianPPO", "PenaltyPPO", "ReloadSettings", "methods", "register_method"]
+__all__ = [
+    "CPO",
+    "CRPO",
+    "FOCOPS",
+    "P3O",
+    "CaT",
+    "ConstrainedPPO",
+    "LagrangianPPO",
+    "PenaltyPPO",
+    "ReloadSettings",
+    "methods",
+    "register_method",
+]

@@ -1,7 +1,7 @@
-"""PPO with cost critics: what every method that weighs reward advantages against cost advantages is built on.
+"""PPO with cost critics: what every method that sees cost advantages beside the reward's is built on.
 
 Constraints that have a cost limit take part; the others are recorded and logged. Each has a value network, its advantages
-are those of costs (never flipped), and a method says in `mix` how they join the reward's advantages.
+are those of costs (never flipped), and a method says in `policy_loss` what the policy descends on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
 Scaling = Literal["none", "center", "standardize", "slow"]
-Standardized = Literal["reward", "mixed", "slow"]
 Estimate = Literal["rate", "episodes"]
 SHORTEST_MEMORY = 10
 
@@ -50,10 +49,6 @@ class CostCriticPPO(ConstrainedPPO):
         cost_net_arch: Hidden widths of each cost critic.
         cost_scaling: What is done to the cost advantages of a rollout: nothing, the mean removed (OmniSafe), or
             divided by their standard deviation too (FSRL), or by one that follows slowly (`SlowScale`).
-        standardize: Which advantages are brought to mean 0 and deviation 1 in every minibatch: ``reward``, those of rewards
-            before they are mixed (OmniSafe), so that a multiplier weighs deviations of reward against units of cost; or
-            ``mixed``, the mixture, so that a multiplier is a price, in units of reward per unit of cost (ours); or ``slow``,
-            none: those of rewards are centred per rollout and divided by a slow scale, and the mixture is left as it is.
         cost_estimate: How a rollout tells the mean episode cost: ``episodes`` takes the episodes that ended in it, as the
             papers do, and knows nothing where none did; ``rate`` takes its mean cost per step times the mean length of the
             last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours); where a
@@ -66,7 +61,6 @@ class CostCriticPPO(ConstrainedPPO):
 
     cost_critics: CostCritics
     cost_scales: SlowScale
-    reward_scale: SlowScale
     limited: list[int]
 
     def __init__(
@@ -82,14 +76,13 @@ class CostCriticPPO(ConstrainedPPO):
         cost_learning_rate: float | None = None,
         cost_net_arch: tuple[int, ...] = (64, 64),
         cost_scaling: Scaling = "center",
-        standardize: Standardized = "reward",
         cost_estimate: Estimate = "rate",
         **kwargs: Any,
     ) -> None:
         self.cost_limits, self.cost_shapes, self.margins = dict(cost_limits or {}), dict(cost_shapes or {}), dict(margins or {})
         self.cost_gamma, self.cost_gae_lambda = cost_gamma, cost_gae_lambda
         self.cost_learning_rate, self.cost_net_arch = cost_learning_rate, tuple(cost_net_arch)
-        self.cost_scaling, self.standardize, self.cost_estimate = cost_scaling, standardize, cost_estimate
+        self.cost_scaling, self.cost_estimate = cost_scaling, cost_estimate
         if kwargs.get("clip_range_vf") is not None or not kwargs.get("normalize_advantage", True):
             raise ConfigError("clip_range_vf and normalize_advantage are not supported by methods with cost critics")
         super().__init__(policy, env, *args, **kwargs)
@@ -119,7 +112,7 @@ class CostCriticPPO(ConstrainedPPO):
             learning_rate=1e-3,  # set before every update
             scale=1.0 - gamma if gamma < 1.0 else 1e-3,
         ).to(self.device)
-        self.cost_scales, self.reward_scale = SlowScale(len(self.limited)), SlowScale(1)
+        self.cost_scales = SlowScale(len(self.limited))
         self.recorder.episodes.gamma = gamma
         self.set_limits(list(limits.values()), [self.constraint_specs[c].get("sense", "<=") for c in limits])
 
@@ -132,8 +125,8 @@ class CostCriticPPO(ConstrainedPPO):
         """Take the mean episode costs (C,) of the limited constraints in a rollout, or None where it tells nothing."""
 
     @abstractmethod
-    def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
-        """Return the mixed advantages (B,) of reward advantages (B,) and cost advantages (B, C)."""
+    def policy_loss(self, batch: Rollout, log_prob: th.Tensor) -> th.Tensor:
+        """Return what the policy descends on in a minibatch, given the log-probabilities (B,) it now gives the actions."""
 
     def mean_costs(self) -> Array | None:
         """Return the mean episode costs (C,) of the limited constraints in the rollout, by `cost_estimate`."""
@@ -144,10 +137,18 @@ class CostCriticPPO(ConstrainedPPO):
         if not episodes.lengths:
             return None
         rates = self._costs().mean(axis=(0, 1), dtype=np.float64)
-        recent = list(episodes.lengths)[-max(SHORTEST_MEMORY, self.n_envs) :]
-        aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
-        found: Array = rates * [1.0 if aggregate == "mean" else float(np.mean(recent)) for aggregate in aggregates]
+        found: Array = rates / self.per_step()
         return found
+
+    def per_step(self) -> Array:
+        """Return the factors (C,) that turn aggregated costs of the limited constraints into costs per step.
+
+        1 for means, one over the mean length of the last episodes for sums, ``1 - gamma`` for discounted sums.
+        """
+        recent = list(self.recorder.episodes.lengths)[-max(SHORTEST_MEMORY, self.n_envs) :]
+        length = float(np.mean(recent)) if recent else 1.0
+        factors = {"mean": 1.0, "sum": 1.0 / length, "discounted": 1.0 - self.recorder.episodes.gamma}
+        return np.array([factors[self.constraint_specs[c].get("aggregate", "sum")] for c in self.limited])
 
     def _costs(self) -> Array:
         """Return the costs (n_steps, N, limited) to learn from."""
@@ -240,42 +241,45 @@ class CostCriticPPO(ConstrainedPPO):
         """Return what was collected as flat tensors."""
         buffer = self._buffer
         features, cost_advantages, cost_targets = self._evaluate_costs()
-        advantages = buffer.flat(buffer.advantages).flatten()
         actions = buffer.flat(buffer.actions)
         return Rollout(
             buffer.flat_observations(),
             actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions,
             buffer.flat(buffer.log_probs).flatten(),
-            self.reward_scale(advantages[:, np.newaxis])[:, 0] if self.standardize == "slow" else advantages,
+            buffer.flat(buffer.advantages).flatten(),
             buffer.flat(buffer.returns).flatten(),
             features,
             cost_advantages,
             cost_targets,
         )
 
+    @property
+    def clip_width(self) -> float:
+        """How far from 1 the ratio of probabilities is held, at present."""
+        clip: Any = self.clip_range
+        return float(clip(self._current_progress_remaining))
+
+    def clipped(self, advantages: th.Tensor, batch: Rollout, log_prob: th.Tensor) -> th.Tensor:
+        """Return PPO's clipped loss (Schulman et al. 2017, equation 7), negative, of advantages (B,)."""
+        ratio = (log_prob - batch.old_log_prob).exp()
+        width = self.clip_width
+        return -th.min(advantages * ratio, advantages * ratio.clamp(1 - width, 1 + width)).mean()
+
     def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
         """Return the sum of PPO's loss and the cost critics', which share no parameters, and what is logged of them."""
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions)
-        if self.standardize == "slow":
-            advantages = self.mix(batch.advantages, batch.cost_advantages)
-        elif self.standardize == "reward":
-            advantages = self.mix(_standardized(batch.advantages), batch.cost_advantages)
-        else:
-            advantages = _standardized(self.mix(batch.advantages * self.reward_unit(), batch.cost_advantages))
-        clip: Any = self.clip_range
-        epsilon = clip(self._current_progress_remaining)
-        log_ratio = log_prob - batch.old_log_prob
-        ratio = log_ratio.exp()
-        policy_loss = -th.min(advantages * ratio, advantages * ratio.clamp(1 - epsilon, 1 + epsilon)).mean()
+        policy_loss = self.policy_loss(batch, log_prob)
         value_loss = functional.mse_loss(values.flatten(), batch.returns)
         cost_value_loss = functional.mse_loss(self.cost_critics(batch.features), batch.cost_targets) * len(self.limited)
         loss = policy_loss + self.vf_coef * value_loss + cost_value_loss
         if self.ent_coef:
             loss = loss - self.ent_coef * (-log_prob if entropy is None else entropy).mean()
         with th.no_grad():
+            log_ratio = log_prob - batch.old_log_prob
+            ratio = log_ratio.exp()
             found = {
                 "approx_kl": (ratio - 1 - log_ratio).mean(),
-                "clip_fraction": ((ratio - 1).abs() > epsilon).float().mean(),
+                "clip_fraction": ((ratio - 1).abs() > self.clip_width).float().mean(),
                 "policy_gradient_loss": policy_loss.detach(),
                 "value_loss": value_loss.detach(),
                 "cost_value_loss": cost_value_loss.detach(),
@@ -313,11 +317,11 @@ class CostCriticPPO(ConstrainedPPO):
 
     def _scales(self) -> list[str]:
         """Return the names of the slow scales that are used."""
-        used = {"cost_scales": self.cost_scaling == "slow", "reward_scale": self.standardize == "slow"}
-        return [name for name, in_use in used.items() if in_use]
+        return ["cost_scales"] if self.cost_scaling == "slow" else []
 
 
-def _standardized(advantages: th.Tensor) -> th.Tensor:
+def standardized(advantages: th.Tensor) -> th.Tensor:
+    """Return advantages (B,) with mean 0 and deviation 1; a single one as it is."""
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8) if len(advantages) > 1 else advantages
 
 
@@ -332,7 +336,6 @@ class CostCriticSettings(PPOSettings):
     cost_learning_rate: PositiveFloat | None = None
     cost_net_arch: tuple[PositiveInt, ...] = (64, 64)
     cost_scaling: Scaling = "center"
-    standardize: Standardized = "reward"
     cost_estimate: Estimate = "rate"
 
     def arguments(self) -> dict[str, Any]:

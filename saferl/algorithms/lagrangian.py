@@ -19,7 +19,7 @@ import numpy as np
 import torch as th
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from saferl.algorithms.cost_critic_ppo import CostCriticPPO, CostCriticSettings
+from saferl.algorithms.mixed_ppo import MixedPPO, MixedSettings
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
 from saferl.multipliers import PID, DualAscent, Multipliers
@@ -27,7 +27,7 @@ from saferl.multipliers import PID, DualAscent, Multipliers
 Array = np.ndarray[Any, Any]
 
 
-class LagrangianPPO(CostCriticPPO):
+class LagrangianPPO(MixedPPO):
     """PPO under Lagrange multipliers.
 
     Args:
@@ -41,7 +41,7 @@ class LagrangianPPO(CostCriticPPO):
         cost_limit_fraction: Part of the training over which it falls.
         simultaneous: Mix with the multipliers that held while the rollout was collected, and move them for the next one;
             else they move first, as in the published Lagrangian methods.
-        **kwargs: Further arguments of `CostCriticPPO`.
+        **kwargs: Further arguments of `MixedPPO`.
     """
 
     multipliers: Multipliers
@@ -108,7 +108,7 @@ class LagrangianPPO(CostCriticPPO):
         return [*modules, "multipliers"], variables
 
 
-class LagrangianSettings(CostCriticSettings):
+class LagrangianSettings(MixedSettings):
     """What methods with multipliers share.
 
     Attributes:

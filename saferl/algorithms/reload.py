@@ -19,8 +19,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from saferl.algorithms.cost_critic_ppo import Scaling, Standardized
+from saferl.algorithms.cost_critic_ppo import Scaling
 from saferl.algorithms.lagrangian import LagrangianSettings
+from saferl.algorithms.mixed_ppo import Standardized
 from saferl.algorithms.registry import register_method
 from saferl.multipliers import Multipliers
 
