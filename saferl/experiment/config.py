@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
+import gymnasium
 import yaml
 from pydantic import (
     BaseModel,
@@ -23,7 +24,6 @@ from pydantic import (
 
 from saferl.algorithms.registry import MethodSettings, settings_class
 from saferl_envs.errors import ConfigError, choose
-from saferl_envs.tasks import task_ids
 
 
 class _Section(BaseModel):
@@ -68,8 +68,9 @@ class EnvConfig(_Section):
     @classmethod
     def _known(cls, value: str) -> str:
         # ids of other packages are known once the environment is made, which may import their module
-        if value.startswith("saferl/") and value not in task_ids():
-            raise ValueError(choose("environment", value, task_ids()))
+        ours = sorted(name for name in gymnasium.registry if name.startswith("saferl/"))
+        if value.startswith("saferl/") and value not in ours:
+            raise ValueError(choose("environment", value, ours))
         return value
 
     def arguments(self) -> dict[str, Any]:

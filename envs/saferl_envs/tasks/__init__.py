@@ -1,6 +1,16 @@
 """The tasks: one file per environment family; importing this package registers every id with Gymnasium."""
 
-from saferl_envs.tasks import cart_pole, half_cheetah_limits, solo12, solo12_terrain, velocity
+from saferl_envs.tasks import cart_pole, catch, half_cheetah_limits, solo12, solo12_terrain, velocity
 from saferl_envs.tasks.registry import make_task, register_task, task_ids
 
-__all__ = ["cart_pole", "half_cheetah_limits", "make_task", "register_task", "solo12", "solo12_terrain", "task_ids", "velocity"]
+__all__ = [
+    "cart_pole",
+    "catch",
+    "half_cheetah_limits",
+    "make_task",
+    "register_task",
+    "solo12",
+    "solo12_terrain",
+    "task_ids",
+    "velocity",
+]
