@@ -10,6 +10,8 @@ from saferl.algorithms.penalty import PenaltyPPO
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import methods, register_method
 from saferl.algorithms.reload import ReloadSettings
+from saferl.algorithms.reload_sac import ReloadSAC
+from saferl.algorithms.sac import ConstrainedSAC
 
 __all__ = [
     "CPO",
@@ -18,8 +20,10 @@ __all__ = [
     "P3O",
     "CaT",
     "ConstrainedPPO",
+    "ConstrainedSAC",
     "LagrangianPPO",
     "PenaltyPPO",
+    "ReloadSAC",
     "ReloadSettings",
     "methods",
     "register_method",

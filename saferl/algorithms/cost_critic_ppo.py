@@ -17,8 +17,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3.common.utils import explained_variance
 from torch.nn import functional
 
+from saferl.algorithms.constrained import limits_of
 from saferl.algorithms.ppo import ConstrainedPPO, PPOSettings
 from saferl.cost_critics import CostCritics, cost_advantages
+from saferl.cost_estimates import Estimate, mean_costs, per_step
 from saferl.learned_costs import LearnedCosts
 from saferl.rollout_tensors import Rollout, stack
 from saferl.shards import evaluated_in_threads
@@ -28,8 +30,6 @@ from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
 Scaling = Literal["none", "center", "standardize", "slow"]
-Estimate = Literal["rate", "episodes"]
-SHORTEST_MEMORY = 10
 
 
 class CostCriticPPO(ConstrainedPPO):
@@ -90,16 +90,9 @@ class CostCriticPPO(ConstrainedPPO):
     def _setup_model(self) -> None:
         super()._setup_model()
         self.learned_costs = LearnedCosts(self.constraint_specs, self.cost_shapes, self.margins, self.cost_limits)
-        names = [spec["name"] for spec in self.constraint_specs]
-        found = [self.cost_limits.get(spec["name"], spec.get("cost_limit")) for spec in self.constraint_specs]
-        limits = {c: float(limit) for c, limit in enumerate(found) if limit is not None}
+        limits = limits_of(self.constraint_specs, self.cost_limits)
         self.limited = list(limits)
-        if not self.limited:
-            raise ConfigError(
-                f"none of the constraints ({', '.join(names)}) has a cost limit, which this method enforces; "
-                f"set one, e.g. --env.cost-limits.{names[0].replace('_', '-')} 25"
-            )
-        if self.learned_costs and (self.cost_estimate != "rate" or self._discounts):
+        if self.learned_costs and (self.cost_estimate != "rate" or "discounted" in self._aggregates):
             raise ConfigError(
                 "method.cost_shapes and method.margins need method.cost_estimate: rate, and no discounted aggregate"
             )
@@ -131,35 +124,21 @@ class CostCriticPPO(ConstrainedPPO):
     def mean_costs(self) -> Array | None:
         """Return the mean episode costs (C,) of the limited constraints in the rollout, by `cost_estimate`."""
         episodes = self.recorder.episodes
-        by_episode = episodes.take_fresh()
-        if self.cost_estimate == "episodes" or self._discounts:
-            return None if by_episode is None else by_episode[self.limited]
-        if not episodes.lengths:
-            return None
-        rates = self._costs().mean(axis=(0, 1), dtype=np.float64)
-        found: Array = rates / self.per_step()
-        return found
+        return mean_costs(episodes, self._costs(), self.limited, self._aggregates, self.n_envs, self.cost_estimate)
 
     def per_step(self) -> Array:
-        """Return the factors (C,) that turn aggregated costs of the limited constraints into costs per step.
+        """Return the factors (C,) that turn aggregated costs of the limited constraints into costs per step."""
+        return per_step(self.recorder.episodes, self._aggregates, self.n_envs)
 
-        1 for means, one over the mean length of the last episodes for sums, ``1 - gamma`` for discounted sums.
-        """
-        recent = list(self.recorder.episodes.lengths)[-max(SHORTEST_MEMORY, self.n_envs) :]
-        length = float(np.mean(recent)) if recent else 1.0
-        factors = {"mean": 1.0, "sum": 1.0 / length, "discounted": 1.0 - self.recorder.episodes.gamma}
-        return np.array([factors[self.constraint_specs[c].get("aggregate", "sum")] for c in self.limited])
+    @property
+    def _aggregates(self) -> list[str]:
+        return [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
 
     def _costs(self) -> Array:
         """Return the costs (n_steps, N, limited) to learn from."""
         buffer = self._buffer
         learned = self.learned_costs.replace(buffer.costs, buffer.constraint_values, self.recorder.constraint_set)
         return learned[..., self.limited]
-
-    @property
-    def _discounts(self) -> bool:
-        """Whether a limited constraint bounds a discounted sum: when in an episode costs fall, a rate does not tell."""
-        return any(self.constraint_specs[c].get("aggregate") == "discounted" for c in self.limited)
 
     @property
     def _buffer(self) -> Any:

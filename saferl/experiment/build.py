@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.evaluation.rollout import UNLIMITED
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
@@ -74,7 +74,7 @@ def discount(config: TrainConfig) -> float:
     return float(getattr(config.method, "gamma", 0.99))
 
 
-def make_model(config: TrainConfig, env: VecEnv) -> ConstrainedPPO:
+def make_model(config: TrainConfig, env: VecEnv) -> ConstrainedAlgorithm:
     """Return a fresh algorithm.
 
     Raises:
@@ -82,7 +82,7 @@ def make_model(config: TrainConfig, env: VecEnv) -> ConstrainedPPO:
     """
     _require_device(config.device)
     try:
-        model: ConstrainedPPO = config.method.build(env, config.seed, config.device)
+        model: ConstrainedAlgorithm = config.method.build(env, config.seed, config.device)
     except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
         raise ConfigError(f"method {config.method.name!r}: {' '.join(str(error).split())}") from error
     model.update_threads = torch_threads(config) if _shards(config) and model.device.type == "cpu" else 1
@@ -101,7 +101,7 @@ def _require_device(name: str) -> None:
         raise ConfigError(f"device {name!r} is not available: torch sees {found} {kind} devices")
 
 
-def load_model(config: TrainConfig, checkpoint: Path) -> ConstrainedPPO:
+def load_model(config: TrainConfig, checkpoint: Path) -> ConstrainedAlgorithm:
     """Return the model of a run with a checkpoint's content, on one copy of its environment.
 
     Raises:
@@ -111,8 +111,8 @@ def load_model(config: TrainConfig, checkpoint: Path) -> ConstrainedPPO:
     small = config.model_copy(update={"env": config.env.model_copy(update={"num_envs": 1}), "device": "cpu"})
     method: Any = small.method
     if hasattr(method, "n_steps"):
-        # the rollout buffer is not needed, and a batch must not be larger than it
-        update = {"n_steps": 2, "batch_size": 2}
+        # the buffer is not needed, and a batch must not be larger than it
+        update = {"n_steps": 2, "batch_size": 2, **({"buffer_size": 2} if hasattr(method, "buffer_size") else {})}
         small = small.model_copy(update={"method": method.model_copy(update=update)})
     model = make_model(small, make_vec_env(small))
     restore(model, state, checkpoint)

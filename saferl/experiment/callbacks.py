@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.evaluation.rollout import play
 from saferl.evaluation.statistics import rank, summarize
 from saferl.experiment.build import discount, make_copies, predictor
@@ -165,7 +165,7 @@ class ConstrainedEvaluation(BaseCallback):
 class Checkpoints(BaseCallback):
     """Writes ``last.pt`` between updates, at most `seconds` apart, and once at the end."""
 
-    model: ConstrainedPPO
+    model: ConstrainedAlgorithm
 
     def __init__(self, path: Path, seconds: float, evaluation: ConstrainedEvaluation) -> None:
         super().__init__()

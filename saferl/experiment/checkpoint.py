@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from saferl.algorithms.ppo import check_constraints
+from saferl.algorithms.constrained import check_constraints
 from saferl_envs.errors import CheckpointError, SaferlError
 
 FORMAT = 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch as th
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.evaluation.report import POLICIES, Report, to_markdown
 from saferl.evaluation.rollout import Episodes, join, play
 from saferl.evaluation.statistics import summarize
@@ -88,7 +88,7 @@ def evaluate(
     return report
 
 
-def play_episodes(config: TrainConfig, model: ConstrainedPPO, policy: str, episodes: int, seed: int) -> Episodes:
+def play_episodes(config: TrainConfig, model: ConstrainedAlgorithm, policy: str, episodes: int, seed: int) -> Episodes:
     """Return whole episodes of a ``deterministic`` or ``stochastic`` policy; episode i begins with a seed of its own."""
     th.manual_seed(seed)
     predict = predictor(model, policy == "deterministic")

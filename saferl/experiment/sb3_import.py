@@ -17,7 +17,7 @@ import torch as th
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.experiment.build import make_model, make_vec_env
 from saferl.experiment.checkpoint import save_checkpoint
 from saferl.experiment.config import TrainConfig
@@ -70,7 +70,7 @@ def import_sb3(
     return folder
 
 
-def _load_policy(model: ConstrainedPPO, archive: Path) -> None:
+def _load_policy(model: ConstrainedAlgorithm, archive: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as content:
             weights = th.load(io.BytesIO(content.read(POLICY)), map_location="cpu", weights_only=True)

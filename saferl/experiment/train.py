@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from stable_baselines3.common.callbacks import CallbackList
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.experiment.build import make_model, make_vec_env, set_threads, torch_threads
 from saferl.experiment.callbacks import Checkpoints, ConstrainedEvaluation, ProgressBar
 from saferl.experiment.checkpoint import read_checkpoint, restore
@@ -84,7 +84,7 @@ def resume(run_dir: str | Path, console: Console | None = None) -> RunFolder:
 
 
 def _run(
-    config: TrainConfig, folder: RunFolder, model: ConstrainedPPO, state: dict[str, Any] | None, console: Console | None
+    config: TrainConfig, folder: RunFolder, model: ConstrainedAlgorithm, state: dict[str, Any] | None, console: Console | None
 ) -> RunFolder:
     """Train to the end, from the beginning or from a checkpoint's training state."""
     began_at = 0 if state is None else model.num_timesteps

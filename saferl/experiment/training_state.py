@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.base_class import BaseAlgorithm
 
-from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.vec import ConstrainedVecEnv
 from saferl_envs.errors import CheckpointError
 
 Array = np.ndarray[Any, Any]
 
 
-def training_state(model: ConstrainedPPO) -> dict[str, Any]:
+def training_state(model: ConstrainedAlgorithm) -> dict[str, Any]:
     """Return the state of a training between two rollouts as tensors and plain values."""
     return {
         "environment": _pack(_base(model).state()),
@@ -30,6 +30,7 @@ def training_state(model: ConstrainedPPO) -> dict[str, Any]:
         "last_observation": _pack_observation(model._last_obs),
         "last_episode_starts": th.from_numpy(np.array(model._last_episode_starts)),
         "episodes": [{key: float(episode[key]) for key in ("r", "l", "t")} for episode in model.ep_info_buffer or []],
+        "learning": model.learning_state(),
         "random": _random_state(),
         # what the last update said and the next rollout's row will hold
         "logged": {key: float(value) for key, value in model.logger.name_to_value.items() if _is_number(value)},
@@ -37,7 +38,7 @@ def training_state(model: ConstrainedPPO) -> dict[str, Any]:
     }
 
 
-def restore_training(model: ConstrainedPPO, state: Mapping[str, Any]) -> dict[str, float]:
+def restore_training(model: ConstrainedAlgorithm, state: Mapping[str, Any]) -> dict[str, float]:
     """Put a training where `training_state` found it. The model holds the checkpoint's policy already.
 
     Returns:
@@ -66,6 +67,8 @@ def restore_training(model: ConstrainedPPO, state: Mapping[str, Any]) -> dict[st
         episodes = [{key: float(episode[key]) for key in ("r", "l", "t")} for episode in state["episodes"]]
         model.ep_info_buffer = deque(episodes, maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+        # checkpoints of before there were off-policy methods lack it; those need nothing
+        model.load_learning_state(state.get("learning", {}))
         # schedules that follow the progress of training
         model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
         _restore_random(state["random"])
@@ -90,7 +93,7 @@ def _require_shape(found: Array, expected: tuple[int, ...], name: str) -> None:
         raise CheckpointError(f"the checkpoint's {name} has shape {np.shape(found)}, expected {expected}")
 
 
-def _base(model: OnPolicyAlgorithm) -> ConstrainedVecEnv:
+def _base(model: BaseAlgorithm) -> ConstrainedVecEnv:
     base: Any = model.env
     while not isinstance(base, ConstrainedVecEnv):
         if not hasattr(base, "venv"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from saferl.algorithms import methods
+from saferl.algorithms.ppo import PPOSettings
 from saferl.experiment import callbacks
 from saferl.experiment.build import make_model, make_vec_env
 from saferl.experiment.checkpoint import read_checkpoint
@@ -19,7 +20,9 @@ import gym_toys
 from saferl_envs.errors import ConfigError, Interrupted
 
 assert gym_toys  # registers toy environments
-ON_POLICY = tuple(methods())
+METHODS = tuple(methods())
+ON_POLICY = tuple(name for name, method in methods().items() if issubclass(method.settings, PPOSettings))
+OFF_POLICY = tuple(name for name in METHODS if name not in ON_POLICY)
 TINY = {
     "env": {"id": "saferl/HopperVelocity-v0", "num_envs": 4, "max_episode_steps": 15, "limits": {"speed": 0.1}},
     "method": {"n_steps": 16, "batch_size": 32, "n_epochs": 2, "net_arch": [8]},
@@ -32,9 +35,13 @@ TINY = {
 }
 
 
+TINY_OFF_POLICY = {"n_steps": 16, "batch_size": 32, "learning_starts": 64, "net_arch": [8]}
+
+
 def config(method, **changes):
     data = {**TINY, **changes}
-    return build_config({**data, "method": {**data["method"], "name": method}}, "test")
+    settings = TINY_OFF_POLICY if method in OFF_POLICY else data["method"]
+    return build_config({**data, "method": {**settings, "name": method}}, "test")
 
 
 def weights(folder):
@@ -75,16 +82,17 @@ def killed_after(monkeypatch, rollouts):
     monkeypatch.setattr(callbacks.ConstrainedEvaluation, "_on_rollout_end", die)
 
 
-@pytest.mark.parametrize("method", ON_POLICY)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path, method):
     first = weights(train(config(method), tmp_path / "a"))
     assert_equal(first, weights(train(config(method), tmp_path / "b")))
     other = weights(train(config(method, seed=1), tmp_path / "c"))
-    assert not torch.equal(first["states"]["policy"]["action_net.weight"], other["states"]["policy"]["action_net.weight"])
+    last_layer = "actor.mu.weight" if method in OFF_POLICY else "action_net.weight"
+    assert not torch.equal(first["states"]["policy"][last_layer], other["states"]["policy"][last_layer])
 
 
 @pytest.mark.parametrize("rollouts", [1, 4, 9])
-@pytest.mark.parametrize("method", ON_POLICY)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, method, rollouts):
     whole = train(config(method), tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -140,8 +148,9 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-@pytest.mark.parametrize("method", ON_POLICY)
+@pytest.mark.parametrize(
+    ("method", "kind"), [(method, kind) for method in METHODS for kind in OTHERS if method in ON_POLICY or kind == "box"]
+)
 def test_discrete_actions_and_observations_in_parts_train_evaluate_and_resume(tmp_path, monkeypatch, method, kind):
     changes = {"env": {"num_envs": 3, **OTHERS[kind]}, "total_timesteps": 288}
     whole = train(config(method, **changes), tmp_path / "whole")
@@ -153,6 +162,14 @@ def test_discrete_actions_and_observations_in_parts_train_evaluate_and_resume(tm
     report = evaluate(whole.path, episodes=3)
     assert report["stochastic"]["length_mean"] > 0
     assert render_rollout(whole.config(), whole.last, VideoConfig(seconds=0.2, width=160, height=120), 0).frames
+
+
+@pytest.mark.parametrize("kind", ["discrete", "parts"])
+@pytest.mark.parametrize("method", OFF_POLICY)
+def test_off_policy_methods_say_what_spaces_they_need(method, kind):
+    asked = config(method, env={"num_envs": 2, **OTHERS[kind]})
+    with pytest.raises(ConfigError, match=r"Box as (observation|action) space, got D"):
+        make_model(asked, make_vec_env(asked))
 
 
 @pytest.mark.parametrize("method", ON_POLICY)
@@ -175,7 +192,7 @@ def test_a_recurrent_policy_class_is_refused_too():
         CaT(RecurrentActorCriticPolicy, env)
 
 
-@pytest.mark.parametrize("method", ON_POLICY)
+@pytest.mark.parametrize("method", METHODS)
 def test_stable_baselines3s_own_save_and_load(tmp_path, method):
     asked = config(method)
     env = make_vec_env(asked)
@@ -187,7 +204,7 @@ def test_stable_baselines3s_own_save_and_load(tmp_path, method):
     np.testing.assert_array_equal(
         model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
     )
-    for name in ("multipliers", "termination", "cost_critics"):
+    for name in ("multipliers", "termination", "cost_critics", "cost_targets", "conditions"):
         if hasattr(model, name):
             assert_equal(dict(getattr(model, name).state_dict()), dict(getattr(loaded, name).state_dict()))
     loaded.learn(64)
