@@ -14,57 +14,17 @@ constant, since annealing damps every method.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Self
 
-import numpy as np
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, model_validator
 
 from saferl.algorithms.cost_critic_ppo import Scaling
 from saferl.algorithms.lagrangian import LagrangianSettings
 from saferl.algorithms.mixed_ppo import Standardized
 from saferl.algorithms.registry import register_method
+from saferl.bounded_ascent import BoundedAscent
 from saferl.multipliers import Multipliers
-
-Array = np.ndarray[Any, Any]
-Players = Literal["both", "multiplier", "policy", "none"]
-
-
-class OptimisticAscent(Multipliers):
-    """Multipliers that follow ``2 e_k - e_(k-1)``, and weights extrapolated as ``2 mu_k - mu_(k-1)``.
-
-    Args:
-        *args: As for `Multipliers`.
-        learning_rate: eta.
-        optimistic: Which players are; ``none`` is plain descent-ascent, the others are for comparison.
-        clip_weights: Hold extrapolated weights of inequalities at zero from below.
-        **kwargs: As for `Multipliers`.
-    """
-
-    def __init__(
-        self, *args: Any, learning_rate: float, optimistic: Players = "both", clip_weights: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.learning_rate, self.optimistic, self.clip_weights = learning_rate, optimistic, clip_weights
-        self._last_values, self._last_error = self.values.copy(), np.zeros_like(self.values)
-        self._seen = np.zeros(1)
-
-    @property
-    def weights(self) -> Array:
-        """The signed weights (C,) of the cost advantages, extrapolated where the policy is optimistic."""
-        ahead = 2.0 * self.values - self._last_values if self.optimistic in ("both", "policy") else self.values
-        weights: Array = self._direction * (self.project(ahead) if self.clip_weights else ahead)
-        return weights
-
-    def update(self, costs: Array) -> None:
-        """Take one step; the first has no gradient before it and is a plain one."""
-        error = self.error(costs)
-        before = self._last_error if self._seen[0] and self.optimistic in ("both", "multiplier") else error
-        self._last_values[:] = self.values
-        self.values[:] = self.project(self.values + self.learning_rate * (2.0 * error - before))
-        self._last_error[:], self._seen[0] = error, 1.0
-
-    def _state(self) -> dict[str, Array]:
-        return {"last_values": self._last_values, "last_error": self._last_error, "seen": self._seen}
+from saferl.optimistic_ascent import OptimisticAscent, Players
 
 
 @register_method(
@@ -79,6 +39,7 @@ class ReloadSettings(LagrangianSettings):
         multiplier_lr: eta, per unit of error.
         optimistic: ``both`` is ReLOAD; ``multiplier`` and ``policy`` make one player optimistic, ``none`` is descent-ascent.
         clip_weights: Hold extrapolated weights at zero from below; off is faithful.
+        bounded: Squash multipliers into (0, 1); see `saferl.bounded_ascent`.
     """
 
     simultaneous: ClassVar[bool] = True
@@ -87,11 +48,26 @@ class ReloadSettings(LagrangianSettings):
     multiplier_lr: PositiveFloat = 0.05
     optimistic: Players = "both"
     clip_weights: bool = False
+    bounded: bool = False
     cost_scaling: Scaling = "slow"
     standardize: Standardized = "slow"
 
-    def rule(self, limits: list[float], senses: list[str]) -> OptimisticAscent:
+    @model_validator(mode="after")
+    def _bounds_need_no_cap(self) -> Self:
+        for key in ("multiplier_maximum", "clip_weights"):
+            if self.bounded and getattr(self, key):
+                raise ValueError(f"{key} is of multipliers that are not bounded")
+        if self.bounded and not 0.0 <= self.multiplier_initial < 1.0:
+            raise ValueError(f"multiplier_initial {self.multiplier_initial} must be below 1 where multipliers are bounded")
+        return self
+
+    def rule(self, limits: list[float], senses: list[str]) -> Multipliers:
         """Return optimistic ascent."""
+        if self.bounded:
+            return BoundedAscent(
+                limits, senses, learning_rate=self.multiplier_lr, optimistic=self.optimistic,
+                initial=self.multiplier_initial or 0.5, cost_scale=self.cost_scale,
+            )  # fmt: skip
         return OptimisticAscent(
             limits, senses, learning_rate=self.multiplier_lr, optimistic=self.optimistic, clip_weights=self.clip_weights,
             **self.shared(),

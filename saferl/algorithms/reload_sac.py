@@ -25,11 +25,11 @@ from torch.nn import functional
 
 from saferl.algorithms.constrained import limits_of
 from saferl.algorithms.registry import register_method
-from saferl.algorithms.reload import OptimisticAscent, Players
 from saferl.algorithms.sac import ConstrainedSAC, SACSettings
 from saferl.cost_critics import CostCritics
 from saferl.cost_estimates import Estimate, mean_costs
 from saferl.multipliers import Multipliers
+from saferl.optimistic_ascent import OptimisticAscent, Players
 from saferl.replay import Batch
 
 Array = np.ndarray[Any, Any]
@@ -192,7 +192,7 @@ class ReloadSACSettings(SACSettings):
         multiplier_maximum: Cap, or None.
         multiplier_lr: eta, per unit of error and iteration.
         cost_scale: Costs and limits are divided by it before the rule sees them.
-        optimistic: See `saferl.algorithms.reload`.
+        optimistic: See `saferl.optimistic_ascent`.
         clip_weights: Hold extrapolated weights at zero from below.
         sum_norm: Divide the mixture by ``1 + sum |w|``.
     """

@@ -9,8 +9,10 @@ import pytest
 import torch as th
 from saferl.algorithms import methods
 from saferl.algorithms.lagrangian import LagrangianPPO
-from saferl.algorithms.reload import OptimisticAscent
+from saferl.bounded_ascent import BoundedAscent
+from saferl.evaluation.oscillation import oscillation
 from saferl.multipliers import DualAscent
+from saferl.optimistic_ascent import OptimisticAscent
 from saferl.slow_scale import SlowScale
 from saferl.tabular.games import descend_ascend
 from saferl.vec import ConstrainedVecEnv
@@ -112,3 +114,62 @@ def test_slow_scales_remember_the_size_of_rollouts() -> None:
     th.testing.assert_close(other(values), scale(values))
     with pytest.raises(ConfigError, match="2 advantages, expected 3"):
         SlowScale(3).load_state_dict(scale.state_dict())
+
+
+def test_bounded_multipliers_mix_convexly() -> None:
+    """(A_0 - sum lambda A) / (1 + sum lambda) is ((N - sum s) A_0 - sum s A) / N, and no s leaves (0, 1)."""
+    rule = BoundedAscent([0.5, 1.0], ["<=", ">="], learning_rate=5.0, optimistic="none", initial=0.3)
+    for costs in np.random.default_rng(0).uniform(0, 2, (50, 2)):
+        s = rule._squashed
+        assert (s > 0.0).all()
+        assert (s < 1.0).all()
+        reward, cost = 1.7, np.array([0.4, -2.0])
+        mixed = (reward - rule.weights @ cost) / (1.0 + np.abs(rule.weights).sum())
+        signed = s * [1.0, -1.0]
+        np.testing.assert_allclose(mixed, ((2 - s.sum()) * reward - signed @ cost) / 2, rtol=1e-9)
+        rule.update(costs)
+
+
+def test_one_bounded_multiplier_by_hand() -> None:
+    rule = BoundedAscent([0.5], ["<="], learning_rate=2.0)
+    np.testing.assert_allclose(rule.values, [1.0])  # s = 0.5
+    rule.update(np.array([1.5]))  # slope 0.25 * 1, x = 2 * 0.25
+    s = 1.0 / (1.0 + np.exp(-0.5))
+    np.testing.assert_allclose(rule.values, [s / (1.0 - s)])
+    ahead = 2 * s - 0.5
+    np.testing.assert_allclose(rule.weights, [ahead / (1.0 - ahead)])
+    slope = s * (1 - s) * -0.2
+    rule.update(np.array([0.3]))
+    s = 1.0 / (1.0 + np.exp(-(0.5 + 2.0 * (2 * slope - 0.25))))
+    np.testing.assert_allclose(rule.values, [s / (1.0 - s)])
+
+
+def test_a_bounded_equality_has_both_signs() -> None:
+    rule = BoundedAscent([0.5], ["=="], learning_rate=1.0)
+    assert rule.values[0] == 0.0
+    rule.update(np.array([0.0]))
+    assert -1.0 < rule._squashed[0] < 0.0 > rule.weights[0]
+
+
+@pytest.mark.parametrize(("optimistic", "rests"), [("both", True), ("none", False)])
+def test_bounded_multipliers_come_to_rest_on_the_bandit_only_with_optimism(optimistic: str, rests: bool) -> None:
+    """Two arms, one of which pays 1 and costs 1, threshold 0.5; the policy follows the convex mixture by softmax steps."""
+    rule = BoundedAscent([0.5], ["<="], learning_rate=2.0, optimistic=optimistic)
+    logit, pulled = 0.3, []
+    for _ in range(4000):
+        p = 1.0 / (1.0 + np.exp(-logit))
+        pulled.append(p)
+        weight = rule.weights[0]
+        rule.update(np.array([p]))
+        logit += 0.5 * (1.0 - weight) / (1.0 + weight)
+    found = oscillation(np.array(pulled), 0.5, part=0.2)
+    assert (found["oscillation"] < 1e-3 and found["distance"] < 1e-3) if rests else found["oscillation"] > 0.5
+
+
+def test_bounded_multipliers_are_asked_for_in_the_settings() -> None:
+    settings = methods()["reload"].settings(bounded=True)
+    assert isinstance(settings.rule([1.0], ["<="]), BoundedAscent)
+    with pytest.raises(ValueError, match="multiplier_maximum"):
+        methods()["reload"].settings(bounded=True, multiplier_maximum=10)
+    with pytest.raises(ValueError, match="below 1"):
+        methods()["reload"].settings(bounded=True, multiplier_initial=2)
