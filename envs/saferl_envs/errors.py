@@ -22,6 +22,10 @@ class TaskError(SaferlError):
     """A task, model or initial state is invalid."""
 
 
+class MissingPackageError(TaskError):
+    """What was asked for needs a package that is not installed."""
+
+
 class ConfigError(SaferlError):
     """A configuration key or value is invalid, or a named item does not exist."""
 

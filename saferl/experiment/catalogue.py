@@ -10,6 +10,7 @@ from saferl.algorithms import methods
 from saferl.experiment.config import builtin_configs
 from saferl.experiment.grid import builtin_grids
 from saferl_envs.engine import Engine
+from saferl_envs.errors import MissingPackageError
 from saferl_envs.tasks import make_task, task_ids
 
 _SHOWN = ("name", "unit", "limit", "kind", "sense", "cost_limit", "components")
@@ -17,9 +18,14 @@ _SHOWN = ("name", "unit", "limit", "kind", "sense", "cost_limit", "components")
 
 def catalogue() -> dict[str, Any]:
     """Return environments, methods, configurations and grids as JSON data."""
-    environments = []
+    environments: list[dict[str, Any]] = []
     for env_id in task_ids():
-        engine = Engine(make_task(env_id), threads=1)
+        try:
+            engine = Engine(make_task(env_id), threads=1)
+        except MissingPackageError as error:
+            empty: dict[str, Any] = {"observation_shape": [], "action_shape": [], "constraints": []}
+            environments.append({"id": env_id, **empty, "missing": str(error)})
+            continue
         environments.append(
             {
                 "id": env_id,
@@ -46,7 +52,8 @@ def tables(found: dict[str, Any]) -> list[Table]:
             + (f" x {len(c['components'])}" if len(c["components"]) > 1 else "")
             for c in env["constraints"]
         ]
-        environments.add_row(env["id"], *(str(env[k][0]) for k in ("observation_shape", "action_shape")), "\n".join(limits))
+        sizes = (str(env[k][0]) if env[k] else "-" for k in ("observation_shape", "action_shape"))
+        environments.add_row(env["id"], *sizes, "\n".join(limits) or env["missing"])
     known = Table("name", "what it does", "paper", title="methods", title_justify="left")
     for m in found["methods"]:
         known.add_row(m["name"], m["summary"], m["paper"])

@@ -1,11 +1,12 @@
 """The tasks: one file per environment family; importing this package registers every id with Gymnasium."""
 
-from saferl_envs.tasks import cart_pole, catch, half_cheetah_limits, solo12, solo12_terrain, velocity
+from saferl_envs.tasks import cart_pole, catch, dm_control, half_cheetah_limits, solo12, solo12_terrain, velocity
 from saferl_envs.tasks.registry import make_task, register_task, task_ids
 
 __all__ = [
     "cart_pole",
     "catch",
+    "dm_control",
     "half_cheetah_limits",
     "make_task",
     "register_task",
