@@ -27,6 +27,7 @@ class ConstraintRecords(RolloutBuffer):
         costs: (n_steps, N, C) float32 per-step costs, never normalised.
         violated: (n_steps, N, C) bool.
         constraint_values: (n_steps, N, K) float32 signed values.
+        raw_rewards: (n_steps, N) before any normalisation; those the learner received where the environment does not tell.
         ended: (n_steps, N) bool, whether a step ended its copy's episode.
         truncated: (step, copy, last observation) of every episode that a time limit ended.
     """
@@ -42,6 +43,7 @@ class ConstraintRecords(RolloutBuffer):
         self.costs = np.zeros((steps, n, len(constraints)), np.float32)
         self.violated = np.zeros((steps, n, len(constraints)), np.bool_)
         self.constraint_values = np.zeros((steps, n, constraints.num_components), np.float32)
+        self.raw_rewards = np.zeros((steps, n), np.float32)
 
     def reset(self) -> None:
         """Forget the rollout."""
@@ -56,6 +58,7 @@ class ConstraintRecords(RolloutBuffer):
             t, recorded = self.pos, self.recorder.last
             values, costs, violated = recorded.evaluation
             self.constraint_values[t], self.costs[t], self.violated[t] = values, costs, violated
+            self.raw_rewards[t] = recorded.rewards if recorded.raw_rewards is None else recorded.raw_rewards
             self.truncated += [(t, copy, last) for copy, last in recorded.truncated.items()]
             if self.method is not None:
                 self.continuation[t], reward = self.method(recorded, reward)

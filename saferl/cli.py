@@ -9,7 +9,19 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 try:
-    from saferl.commands import benchmark, calibrate, evaluate, export, import_sb3, listing, resume, tabular, train, visualize
+    from saferl.commands import (
+        benchmark,
+        calibrate,
+        curves,
+        evaluate,
+        export,
+        import_sb3,
+        listing,
+        resume,
+        tabular,
+        train,
+        visualize,
+    )
     from saferl_envs.errors import Interrupted, SaferlError
 except (AttributeError, ImportError, RuntimeError) as error:
     # MuJoCo loads the OpenGL library that MUJOCO_GL names when it is imported, and fails oddly where there is none
@@ -77,7 +89,7 @@ def _config_first(words: list[str]) -> list[str]:
 def _parser() -> _Parser:
     parser = _Parser(prog="saferl", description="Train, evaluate and watch robot policies that respect constraints.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
-    for module in (train, resume, evaluate, visualize, benchmark, calibrate, export, import_sb3, tabular, listing):
+    for module in (train, resume, evaluate, visualize, curves, benchmark, calibrate, export, import_sb3, tabular, listing):
         module.add(commands)
     return parser
 

@@ -21,11 +21,13 @@ class Recorded(NamedTuple):
         evaluation: What the constraints said.
         rewards: (N,) as the learner received them.
         truncated: By copy, the last observation of an episode that a time limit ended, as the learner sees observations.
+        raw_rewards: (N,) before any normalisation, where the environment tells them.
     """
 
     evaluation: Evaluation
     rewards: np.ndarray[Any, Any]
     truncated: dict[int, Any]
+    raw_rewards: np.ndarray[Any, Any] | None = None
 
 
 class StepRecorder(VecEnvWrapper):
@@ -62,16 +64,17 @@ class StepRecorder(VecEnvWrapper):
     def step_wait(self) -> Any:
         """Step, and note what happened."""
         observations, rewards, dones, infos = self.venv.step_wait()
+        raw = None
         if isinstance(self._base, ConstrainedVecEnv) and self._base.last_step is not None:
             t = self._base.last_step
-            evaluation = Evaluation(t.values, t.costs, t.violated)
+            evaluation, raw = Evaluation(t.values, t.costs, t.violated), t.reward
         else:
             evaluation = self.constraint_set.judge(np.stack([info["constraint_values"] for info in infos]))
         self.episodes.add(evaluation.costs, dones)
         ended = np.flatnonzero(dones).tolist()
         truncated = {i: infos[i]["terminal_observation"] for i in ended if infos[i].get("TimeLimit.truncated")}
         # a copy: at time limits SB3 adds its bootstrap bonus to the array it was given
-        self.last = Recorded(evaluation, rewards.copy(), truncated)
+        self.last = Recorded(evaluation, rewards.copy(), truncated, raw)
         return observations, rewards, dones, infos
 
 

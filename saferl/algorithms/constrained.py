@@ -10,6 +10,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from saferl.cost_estimates import per_step
 from saferl.recorder import StepRecorder
 from saferl_envs.errors import CheckpointError, ConfigError, choose
 
@@ -90,10 +91,15 @@ class ConstrainedAlgorithm(BaseAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "update_threads"]
 
-    def log_constraints(self, values: Array, violated: Array) -> None:
-        """Log what the constraints said in a rollout: values (..., K) and violations (..., C)."""
-        costs = self.recorder.episodes.finished
-        episode_costs = np.mean(costs, axis=0) if costs else None
+    def log_rollout(self, values: Array, costs: Array, violated: Array, rewards: Array) -> None:
+        """Log what the constraints said in a rollout: values (..., K), costs and violations (..., C), raw rewards (...).
+
+        ``cost`` is the mean over the last finished episodes, ``present_cost`` that of this rollout alone: its mean cost per
+        step as the constraint aggregates it over episodes as long as the last ones.
+        """
+        episodes = self.recorder.episodes
+        episode_costs = np.mean(episodes.finished, axis=0) if episodes.finished else None
+        factors = per_step(episodes, [spec.get("aggregate", "sum") for spec in self.constraint_specs], self.n_envs)
         start, limited = 0, 0.0
         for c, spec in enumerate(self.constraint_specs):
             size = len(spec["components"])
@@ -103,10 +109,12 @@ class ConstrainedAlgorithm(BaseAlgorithm):
             start += size
             if episode_costs is not None:
                 self.logger.record(f"{tag}/cost", float(episode_costs[c]))
+                self.logger.record(f"{tag}/present_cost", float(costs[..., c].mean(dtype=np.float64) / factors[c]))
                 limited += float(episode_costs[c]) if spec.get("cost_limit") is not None else 0.0
         if episode_costs is not None:
             self.logger.record("rollout/ep_cost_mean", limited)
         self.logger.record("rollout/violation_rate", float(violated.any(axis=-1).mean()))
+        self.logger.record("rollout/reward_per_step", float(rewards.mean(dtype=np.float64)))
         for name, value in self.recorder.metrics().items():
             self.logger.record(f"task/{name}", value)
 

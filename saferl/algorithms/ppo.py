@@ -68,7 +68,7 @@ class ConstrainedPPO(ConstrainedAlgorithm, PPO):
 
     def _log_constraints(self) -> None:
         buffer: Any = self.rollout_buffer
-        self.log_constraints(buffer.constraint_values, buffer.violated)
+        self.log_rollout(buffer.constraint_values, buffer.costs, buffer.violated, buffer.raw_rewards)
 
 
 @register_method("ppo", "PPO without regard to constraints: the baseline", "Schulman et al. 2017, arXiv 1707.06347")

@@ -62,8 +62,8 @@ class ConstrainedSAC(ConstrainedAlgorithm, SAC):
         # SB3 writes a row per episode; here, as with PPO, one per iteration
         found = super().collect_rollouts(*args, **{**kwargs, "log_interval": None})
         if found.continue_training:
-            newest = self._buffer.newest(self.train_freq.frequency)  # type: ignore[union-attr]
-            self.log_constraints(self._buffer.values[newest], self._buffer.violated[newest])
+            buffer, newest = self._buffer, self._buffer.newest(self.train_freq.frequency)  # type: ignore[union-attr]
+            self.log_rollout(buffer.values[newest], buffer.costs[newest], buffer.violated[newest], buffer.rewards[newest])
             self.dump_logs()
         return found
 

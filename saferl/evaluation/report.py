@@ -31,6 +31,7 @@ def to_markdown(report: Report) -> str:
         lines += ["| " + " | ".join(row) + " |" for row in _rows(report, policy)]
         lines += ["", task_line(report, policy)] if report[policy].get("task") else []
         lines.append("")
+    lines += training_lines(report)
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return "\n".join([*lines, f"Versions: {versions}. Commit: {report['commit']}.", ""])
 
@@ -65,6 +66,27 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def training_lines(report: Report) -> list[str]:
+    """Return how much the training swung, as a Markdown table; nothing where its log does not say."""
+    found = report.get("training", {})
+    if not found:
+        return []
+    keys = ("mean", "last", "oscillation", "distance", "violation", "crossings")
+    head = ("quantity", "mean", "last", "swing", "distance from limit", "excess", "crossings")
+    rows = [
+        f"| {name} | " + " | ".join(f"{metrics[key]:.4g}" if key in metrics else "-" for key in keys) + " |"
+        for name, metrics in found.items()
+    ]
+    return [
+        "## Training: iterations of its last half, reward per step and costs",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *rows,
+        "",
+    ]
 
 
 def task_line(report: Report, policy: str) -> str:

@@ -13,11 +13,12 @@ from saferl.algorithms.constrained import ConstrainedAlgorithm
 from saferl.evaluation.report import POLICIES, Report, to_markdown
 from saferl.evaluation.rollout import Episodes, join, play
 from saferl.evaluation.statistics import summarize
+from saferl.evaluation.training_curves import Curves, read_curves
 from saferl.experiment.build import discount, load_model, make_copies, predictor, set_threads
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
 from saferl.experiment.config import TrainConfig, build_config, merge
 from saferl.experiment.run_folder import RunFolder, provenance
-from saferl_envs.errors import ConfigError, choose
+from saferl_envs.errors import CheckpointError, ConfigError, choose
 from saferl_envs.tasks import task_ids
 
 CHANGEABLE = ("constraints", "limits", "cost_limits", "max_episode_steps", "kwargs", "disturbances", "id")
@@ -82,10 +83,27 @@ def evaluate(
         report[policy] = summarize(played, constraints, config.evaluation.violation_tolerance)
     report |= {key: report["deterministic"][key] for key in ("return_mean", "return_interval", "feasible")}
     report |= {key: value for key, value in provenance().items() if key in ("versions", "commit", "machine")}
+    logged = None if changes or not folder.progress.is_file() else read_curves(folder.progress, report["constraints"])
+    if logged is not None:
+        report["training"] = logged.oscillations()
     file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     file.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
     folder.seal(file, file.with_suffix(".md"))
     return report
+
+
+def training_curves(folder: RunFolder) -> Curves:
+    """Return what a run's log says of its training, iteration by iteration.
+
+    Raises:
+        CheckpointError: The folder has no log, or one that does not say it.
+    """
+    config = folder.config()
+    specs = make_copies(config, 1).constraints.to_specs()
+    found = read_curves(folder.progress, specs, f"{folder.path.name} ({config.method.name}, seed {config.seed})")
+    if found is None:
+        raise CheckpointError(f"{folder.progress} does not hold rewards and costs of at least two iterations")
+    return found
 
 
 def play_episodes(config: TrainConfig, model: ConstrainedAlgorithm, policy: str, episodes: int, seed: int) -> Episodes:

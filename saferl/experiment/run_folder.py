@@ -36,6 +36,7 @@ class RunFolder:
         self.last = self.path / "last.pt"
         self.best = self.path / "best.pt"
         self.report = self.path / "report.json"
+        self.progress = self.path / "progress.csv"
         self.video = self.path / "rollout.mp4"
         self.dumps = self.path / "diverged"
         self.digests = self.path / "SHA256SUMS"

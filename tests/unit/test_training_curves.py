@@ -1,0 +1,101 @@
+"""Curves of single runs: read from the log, measured, drawn, and part of the report."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from saferl.cli import main
+from saferl.evaluation.training_curves import read_curves
+from saferl.experiment.config import build_config
+from saferl.experiment.evaluate import evaluate, training_curves
+from saferl.experiment.run_folder import RunFolder
+from saferl.experiment.train import train
+
+TINY = {
+    "env": {"id": "saferl/CartPoleBalance-v0", "num_envs": 4, "max_episode_steps": 15, "limits": {"cart_position": 0.05}},
+    "method": {"name": "reload", "n_steps": 16, "batch_size": 32, "n_epochs": 1, "net_arch": [8]},
+    "total_timesteps": 64 * 8,
+    "evaluation": {"times": 0, "episodes": 2},
+    "video": {"seconds": 0},
+    "threads": 1,
+    "torch_threads": 1,
+}
+SPECS = [{"name": "low", "cost_limit": 2.0}, {"name": "free"}, {"name": "high", "cost_limit": 1.0, "sense": ">="}]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(build_config(TINY, "test"), tmp_path_factory.mktemp("curves") / "run")
+
+
+def write(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_what_is_logged_is_the_rollout_alone(run):
+    """Four copies, sixteen steps: the present cost is the share of violating steps times the length of episodes."""
+    curves = training_curves(run)
+    assert set(curves.costs) == set(curves.limits) == set(curves.multipliers) == {"cart_position", "pole_angle"}
+    with run.progress.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["rollout/reward_per_step"]]
+    assert len(rows) == len(curves.steps) == 8
+    # episodes are 15 steps long unless the pole falls, which it does not in so few
+    rates = np.array([float(row["constraint/cart_position/violation_rate"]) for row in rows])
+    np.testing.assert_allclose(curves.costs["cart_position"], 15 * rates, rtol=1e-6)
+    assert (np.diff(curves.steps) == 64).all()
+    assert (np.abs(curves.reward) <= 1.0).all()  # raw, where the learner sees normalised ones
+
+
+def test_oscillations_know_the_side_of_the_limit(tmp_path):
+    path = tmp_path / "progress.csv"
+    low, high = [3.0, 1.0, 3.0, 1.0], [0.5, 0.5, 2.0, 0.0]
+    write(path, [
+        {"time/total_timesteps": 10 * k, "rollout/reward_per_step": k, "constraint/low/present_cost": low[k],
+         "constraint/high/present_cost": high[k], "constraint/free/present_cost": 0}
+        for k in range(4)
+    ])  # fmt: skip
+    found = read_curves(path, SPECS).oscillations()
+    assert found.keys() == {"reward", "low", "high"}
+    assert (found["low"]["mean"], found["low"]["last"], found["low"]["violation"], found["low"]["crossings"]) == (2, 1, 0.5, 1)
+    # the last half is 2 and 0: at least 1 is wanted, so only the second falls short, by 1
+    assert (found["high"]["mean"], found["high"]["last"], found["high"]["violation"]) == (1, 0, 0.5)
+    assert found["high"]["distance"] == 1.0
+
+
+def test_logs_that_do_not_say_it(tmp_path):
+    path = tmp_path / "progress.csv"
+    write(path, [{"time/total_timesteps": 1, "rollout/ep_rew_mean": 2}] * 3)
+    assert read_curves(path, SPECS) is None
+    write(path, [{"time/total_timesteps": 1, "rollout/reward_per_step": 2, "constraint/low/present_cost": 1}] * 3)
+    assert read_curves(path, SPECS) is None
+
+
+def test_the_report_and_the_command(run, tmp_path, capsys):
+    report = evaluate(run.path, episodes=2)
+    assert report["training"].keys() == {"reward", "cart_position", "pole_angle"}
+    assert json.loads(run.report.read_text())["training"] == report["training"]
+    assert "## Training" in run.report.with_suffix(".md").read_text()
+    picture = tmp_path / "two.png"
+    assert main(["curves", str(run.path), str(run.path), "--out", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    assert "cart_position" in printed
+    with Image.open(picture) as image:
+        assert image.width > image.height
+    assert main(["curves", str(tmp_path / "nothing")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_an_exported_folder_has_no_curves(run, tmp_path, capsys):
+    other = RunFolder.open(run.path)
+    log = other.progress.read_bytes()
+    try:
+        other.progress.write_text("a,b\n1,2\n")
+        assert main(["curves", str(run.path)]) == 2
+        assert "does not hold rewards and costs" in capsys.readouterr().err
+    finally:
+        other.progress.write_bytes(log)
