@@ -22,6 +22,20 @@ CLAIMS = {
         "1,000 random steps of six bodies equal Gymnasium's -v4 within 1e-9 (Humanoid's contact wrenches: a substep earlier)",
     ),
     "lagrangian": ("test_lagrangian", "cost returns equal brute force; PID with P = D = 0 equals dual ascent bit for bit"),
+    "tabular": (
+        "test_tabular",
+        "ReLOAD on tables against linear programs (R1 to R6): last iterates rest at the optimum, others swing",
+    ),
+    "trust-region": (
+        "test_trust_region",
+        "CPO's step with 1 to 3 constraints against scipy on 1,000 random problems: objective within 1e-6, constraints kept, "
+        "recovery where there is no such step",
+    ),
+    "baselines": ("test_baselines", "CRPO, P3O, FOCOPS, CPO and fixed multipliers equal their closed forms"),
+    "dm-control": (
+        "test_dm_control",
+        "walker and cheetah: observations, rewards and motion equal the DeepMind Control Suite's",
+    ),
     "planted-code": ("test_damaged_files", "planted pickles and mutated files: nothing runs, no traceback, no hang"),
     "one-line-errors": ("test_cli", "wrong keys, joints, files, shapes, NaN, truncated checkpoints: one line, exit code 2"),
 }

@@ -3,6 +3,7 @@
 from saferl.algorithms.cat import CaT
 from saferl.algorithms.cpo import CPO
 from saferl.algorithms.crpo import CRPO
+from saferl.algorithms.fixed_multiplier import FixedMultipliers
 from saferl.algorithms.focops import FOCOPS
 from saferl.algorithms.lagrangian import LagrangianPPO
 from saferl.algorithms.p3o import P3O
@@ -21,6 +22,7 @@ __all__ = [
     "CaT",
     "ConstrainedPPO",
     "ConstrainedSAC",
+    "FixedMultipliers",
     "LagrangianPPO",
     "PenaltyPPO",
     "ReloadSAC",

@@ -58,6 +58,19 @@ def test_conditions_turn_senses_round():
     th.testing.assert_close(conditions.advantages(costs), th.tensor([[1.0, -2.0, 3.0, -3.0]]))
 
 
+# fixed multipliers
+
+
+def test_fixed_multipliers_are_a_lagrangian_that_does_not_learn():
+    found = []
+    for method, settings in (("fixed_multiplier", {}), ("ppo_lag", {"multiplier_lr": 1e-300, "multiplier_optimizer": "sgd"})):
+        model = build(method, limit=0.0, standardize="mixed", multiplier_initial=0.7, **settings)
+        model.learn(512)
+        assert model.multipliers.values[0] == 0.7
+        found.append(weights(model))
+    np.testing.assert_array_equal(*found)
+
+
 # CRPO
 
 
