@@ -1,7 +1,7 @@
 """Fixed multipliers: the Lagrangian methods' mixture of advantages with weights that do not move.
 
-The baseline of scalarisation: with the optimal multipliers the best policies of the mixture include the constrained optimum, but
-others too that break or waste the limit (`saferl tabular bandit` shows it), and the optimal ones are not known beforehand.
+The baseline of scalarisation: with the optimal multipliers the best policies of the mixture include the constrained optimum,
+but others too that break or waste the limit, and the optimal ones are not known beforehand.
 Unlike `saferl.algorithms.penalty` every cost has a critic of its own, and nothing is added to the reward.
 """
 
