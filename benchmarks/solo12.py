@@ -7,8 +7,9 @@ import subprocess
 import sys
 from typing import Any
 
+from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.solo12_runs import LIMITED, RUNS, Job, both_policies, campaign
+from benchmarks.solo12_runs import LIMITED, RUNS, both_policies
 
 TOPIC = "solo12"
 FLAT, DISTURBED = "flat.csv", "disturbances.csv"
@@ -24,9 +25,9 @@ JUDGED_UNDER_DISTURBANCE = 3
 def run(quick: bool) -> None:
     """Train and judge what has no row yet. Quick: one seed, 500,000 steps."""
     if quick:
-        campaign(TOPIC, f"quick_{FLAT}", [Job("quick", "cat/solo12_flat", 0, 500_000)], both_policies)
+        campaign(TOPIC, f"quick_{FLAT}", RUNS, [Job("quick", "cat/solo12_flat", 0, 500_000)], both_policies)
         return
-    campaign(TOPIC, FLAT, [Job("flat", "cat/solo12_flat", seed, STEPS) for seed in SEEDS], both_policies)
+    campaign(TOPIC, FLAT, RUNS, [Job("flat", "cat/solo12_flat", seed, STEPS) for seed in SEEDS], both_policies)
     if not read_rows(TOPIC, DISTURBED):
         path = RUNS / f"flat-s{JUDGED_UNDER_DISTURBANCE}"
         evaluate = [sys.executable, "-m", "saferl.cli", "evaluate", str(path), "--checkpoint", "last", "--disturb", "all"]

@@ -6,8 +6,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, Row, folder, read_rows
-from benchmarks.solo12_runs import Job, both_policies, campaign
+from benchmarks.solo12_runs import RUNS, both_policies
 
 TOPIC = "solo12_alternatives"
 RAW, PLOT = "rows.csv", "tracking_against_violations.png"
@@ -36,10 +37,10 @@ def run(quick: bool) -> None:
     """Train and judge what has no row yet, and draw. Quick: three arms, one seed, 300,000 steps."""
     if quick:
         some = [Job(f"quick_{arm}", ARMS[arm][1], 0, 300_000, ARMS[arm][2]) for arm in ("cat", "ppo", "penalty_1")]
-        campaign(TOPIC, f"quick_{RAW}", some, both_policies)
+        campaign(TOPIC, f"quick_{RAW}", RUNS, some, both_policies)
         return
     jobs = [Job(arm, config, seed, STEPS, options) for seed in SEEDS for arm, (_, config, options) in ARMS.items()]
-    campaign(TOPIC, RAW, jobs, both_policies)
+    campaign(TOPIC, RAW, RUNS, jobs, both_policies)
     draw(folder(TOPIC) / PLOT)
 
 

@@ -14,8 +14,9 @@ from saferl.experiment.callbacks import EVAL_SEED_OFFSET
 from saferl.experiment.evaluate import changed
 from saferl.experiment.run_folder import RunFolder
 
+from benchmarks.campaign import Job, minutes, train
 from benchmarks.evidence import Claim, append_row, folder, read_rows
-from benchmarks.solo12_runs import HARD, LIMITED, Job, minutes, train
+from benchmarks.solo12_runs import HARD, LIMITED, RUNS
 from saferl_envs.engine import Engine
 
 TOPIC = "solo12_terrain"
@@ -59,7 +60,7 @@ def run(quick: bool) -> None:
     prefix, steps = ("quick_", 200_000) if quick else ("", STEPS)
     if read_rows(TOPIC, prefix + TRAINING):
         return
-    path = train(Job(f"{prefix}terrain", "cat/solo12_terrain", SEED, steps), threads=2)
+    path = train(Job(f"{prefix}terrain", "cat/solo12_terrain", SEED, steps), RUNS, threads=2)
     with (path / "progress.csv").open() as file:
         last = [row for row in csv.DictReader(file) if row["task/level"]][-1]
     fields, rates = crossed(path)

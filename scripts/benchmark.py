@@ -25,6 +25,7 @@ TOPICS = (
     "solo12_speed",
     "solo12_terrain",
     "speed",
+    "speed_bound",
     "threads",
     "training_speed",
     "velocity",
