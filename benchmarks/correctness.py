@@ -31,10 +31,13 @@ CLAIMS = {
         "CPO's step with 1 to 3 constraints against scipy on 1,000 random problems: objective within 1e-6, constraints kept, "
         "recovery where there is no such step",
     ),
-    "baselines": ("test_baselines", "CRPO, P3O, FOCOPS, CPO and fixed multipliers equal their closed forms"),
+    "baselines": (
+        "test_baselines",
+        "P3O and FOCOPS equal their closed forms, CRPO and fixed multipliers what they reduce to; CPO stays in its region",
+    ),
     "dm-control": (
         "test_dm_control",
-        "walker and cheetah: observations, rewards and motion equal the DeepMind Control Suite's",
+        "walker and cheetah: observations, motion and formulas of rewards equal the DeepMind Control Suite's",
     ),
     "planted-code": ("test_damaged_files", "planted pickles and mutated files: nothing runs, no traceback, no hang"),
     "one-line-errors": ("test_cli", "wrong keys, joints, files, shapes, NaN, truncated checkpoints: one line, exit code 2"),

@@ -23,6 +23,8 @@ _LARGEST = 0.999
 class BoundedAscent(Multipliers):
     """Gradient ascent on x: ``x <- x + eta (2 g_k - g_(k-1))`` with ``g = ds/dx e``; weights of ``2 s_k - s_(k-1)``.
 
+    These are held within the range of s, so that weights of inequalities are never negative.
+
     Args:
         limits: As for `Multipliers`.
         senses: As for `Multipliers`.

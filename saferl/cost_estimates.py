@@ -17,12 +17,14 @@ SHORTEST_MEMORY = 10
 def per_step(episodes: EpisodeCosts, aggregates: Sequence[str], num_envs: int) -> Array:
     """Return the factors (C,) that turn aggregated costs into costs per step.
 
-    1 for means, one over the mean length of the last episodes (one per copy, at least ten) for sums, ``1 - gamma`` for
-    discounted sums.
+    1 for means, one over the mean length L of the last episodes (one per copy, at least ten) for sums, and
+    ``(1 - gamma) / (1 - gamma^L)`` for discounted sums.
     """
     recent = list(episodes.lengths)[-max(SHORTEST_MEMORY, num_envs) :]
     length = float(np.mean(recent)) if recent else 1.0
-    factors = {"mean": 1.0, "sum": 1.0 / length, "discounted": 1.0 - episodes.gamma}
+    gamma = episodes.gamma
+    discounted = (1.0 - gamma) / (1.0 - gamma**length) if gamma < 1.0 else 1.0 / length
+    factors = {"mean": 1.0, "sum": 1.0 / length, "discounted": discounted}
     return np.array([factors[aggregate] for aggregate in aggregates])
 
 

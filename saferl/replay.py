@@ -51,9 +51,14 @@ class CostReplayBuffer(ReplayBuffer):
         """Say where steps are recorded."""
         self.recorder = recorder
         shape, constraints = (self.buffer_size, self.n_envs), recorder.constraint_set
+        if hasattr(self, "costs"):  # another environment under the same constraints: what is stored stays
+            return
         self.costs = np.zeros((*shape, len(constraints)), np.float32)
         self.violated = np.zeros((*shape, len(constraints)), np.bool_)
         self.values = np.zeros((*shape, constraints.num_components), np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "recorder": None}  # it holds the environment, which no file can
 
     def add(self, obs: Array, next_obs: Array, action: Array, reward: Array, done: Array, infos: Any) -> None:
         """Store one step of all copies, with what the recorder noted of it."""

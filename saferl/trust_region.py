@@ -88,10 +88,12 @@ def _recovery(s: Array, c: Array, delta: float) -> Array:
         if 0.0 < length < shortest and (found >= 0.0).all() and (c - s @ found <= slack).all():
             weights, shortest = found, length
     if weights is None:
-        worst = int(np.argmax(np.where(reach > 0.0, c / np.maximum(reach, 1e-300), -np.inf)))
+        # of those that are exceeded and can be moved
+        distance = np.where((reach > 0.0) & (c > 0.0), c / np.maximum(reach, 1e-300), 0.0)
+        worst = int(np.argmax(distance))
+        if not distance[worst] > 0.0:
+            return np.zeros(len(c))
         weights, shortest = np.eye(len(c))[worst], float(s[worst, worst])
-    if not shortest > 0.0:
-        return np.zeros(len(c))
     scaled: Array = weights * np.sqrt(2.0 * delta / shortest)
     return scaled
 

@@ -76,8 +76,9 @@ def _unknown(env_id: str) -> str:
     """Return the words for an id that is not registered: with the few that look like it, of the thousands there may be."""
     name = env_id.rpartition(":")[2]
     ids = tuple(gymnasium.registry)
-    close = difflib.get_close_matches(name, ids, n=_SHOWN) or task_ids()
+    close = difflib.get_close_matches(name, ids, n=_SHOWN) or [i for i in task_ids() if i.startswith("saferl/")][:_SHOWN]
     return (
-        f"{choose('environment', name, close)}, or any of the {len(ids)} ids in gymnasium.registry; "
+        f"{choose('environment', name, close)}, others that saferl list shows, or any of the {len(ids)} ids in "
+        "gymnasium.registry; "
         "package.module:Name-v0 imports the module that registers it"
     )

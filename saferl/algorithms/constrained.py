@@ -22,7 +22,7 @@ class ConstrainedAlgorithm(BaseAlgorithm):
 
     Attributes:
         constraint_specs: JSON specifications of the constraints the policy was trained under; saved with the model.
-        update_threads: Threads that share the minibatches of an update, on the CPU; not saved.
+        update_threads: Threads that share the minibatches of an update of PPO's kind, on the CPU; not saved.
     """
 
     constraint_specs: list[dict[str, Any]]

@@ -17,11 +17,11 @@ import torch as th
 from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3.common.distributions import Distribution
 
-from saferl.algorithms.cost_critic_ppo import CostCriticPPO, CostCriticSettings, standardized
+from saferl.algorithms.conditioned_ppo import ConditionedPPO
+from saferl.algorithms.cost_critic_ppo import CostCriticSettings, standardized
 from saferl.algorithms.focops import state_kl
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
-from saferl.one_sided import OneSided
 from saferl.rollout_tensors import Rollout
 from saferl.trust_region import MOST_CONSTRAINTS, Step, best_step, conjugate_gradient
 from saferl_envs.errors import ConfigError
@@ -29,7 +29,7 @@ from saferl_envs.errors import ConfigError
 Array = np.ndarray[Any, Any]
 
 
-class CPO(CostCriticPPO):
+class CPO(ConditionedPPO):
     """Trust-region steps under constraints.
 
     Args:
@@ -43,10 +43,8 @@ class CPO(CostCriticPPO):
         **kwargs: Further arguments of `CostCriticPPO`.
 
     Raises:
-        ConfigError: There are too many constraints, or an entropy bonus.
+        ConfigError: There are too many constraints, images are observed, or an entropy bonus or target_kl is given.
     """
-
-    conditions: OneSided
 
     def __init__(
         self,
@@ -62,23 +60,30 @@ class CPO(CostCriticPPO):
     ) -> None:
         self.max_kl, self.cg_steps, self.cg_damping = max_kl, cg_steps, cg_damping
         self.backtracks, self.shrink = backtracks, shrink
-        if kwargs.get("ent_coef"):
-            raise ConfigError("method.ent_coef: a trust-region step has no entropy bonus; it must be 0")
+        for key, reason in (
+            ("ent_coef", "has no entropy bonus"),
+            ("target_kl", "is bounded by max_kl, and what follows it trains critics"),
+        ):
+            if kwargs.get(key):
+                raise ConfigError(f"method.{key}: a trust-region step {reason}; it cannot be set")
         super().__init__(policy, env, *args, **kwargs)
 
     def set_limits(self, limits: list[float], senses: list[str]) -> None:
-        """Note the conditions."""
-        self.conditions = OneSided(limits, senses)
+        """Make the conditions."""
+        super().set_limits(limits, senses)
         if len(self.conditions.columns) > MOST_CONSTRAINTS:
             raise ConfigError(
                 f"method cpo keeps at most {MOST_CONSTRAINTS} constraints with cost limits (one with == counts twice), got "
                 f"{len(self.conditions.columns)}"
             )
 
-    def see_costs(self, costs: Array | None) -> None:
-        """Note the errors, per step; a rollout that tells nothing leaves them."""
-        if costs is not None:
-            self.conditions.see(costs, self.per_step())
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if any(True for _ in self.policy.features_extractor.parameters()):
+            raise ConfigError(
+                "method cpo needs observations without images: training the critics would move the features, and with "
+                "them the policy, out of the trust region"
+            )
 
     def policy_loss(self, batch: Rollout, log_prob: th.Tensor) -> th.Tensor:
         """Return zero: minibatches train the critics, the policy has taken its step."""
@@ -112,8 +117,8 @@ class CPO(CostCriticPPO):
         divergence = state_kl(old, distribution).mean()
         product = self._hessian(divergence, parameters)
         directions = [conjugate_gradient(product, slope, self.cg_steps) for slope in (g, *b)]
-        products = th.stack([g, *b]).double() @ th.stack(directions).double().T
-        table = (0.5 * (products + products.T)).cpu().numpy()
+        products = th.stack([g, *b]).cpu().double() @ th.stack(directions).cpu().double().T
+        table = (0.5 * (products + products.T)).numpy()
         if not np.isfinite(table).all() or table[0, 0] <= 0.0:
             self._log_step(None, 0.0)
             return
@@ -121,7 +126,7 @@ class CPO(CostCriticPPO):
         weights = (step.reward, *(-step.costs))
         move = sum((float(w) * direction for w, direction in zip(weights, directions, strict=True)), th.zeros_like(g))
         before = (float(gain.detach()), expected.detach().cpu().numpy())
-        share = self._search(parameters, move, step, errors, before, surrogates, old)
+        share = self._search(parameters, move, errors, before, surrogates, old)
         self._log_step(step, share)
 
     def _hessian(self, divergence: th.Tensor, parameters: list[th.nn.Parameter]) -> Callable[[th.Tensor], th.Tensor]:
@@ -137,7 +142,6 @@ class CPO(CostCriticPPO):
         self,
         parameters: list[th.nn.Parameter],
         move: th.Tensor,
-        step: Step,
         errors: Array,
         before: tuple[float, Array],
         surrogates: Callable[[], tuple[th.Tensor, th.Tensor, Distribution]],
@@ -147,12 +151,14 @@ class CPO(CostCriticPPO):
         start, share = _flat([p.detach() for p in parameters]).clone(), 1.0
         # where a constraint is exceeded its cost may not rise, where there is room it may rise that far
         room = np.maximum(-errors, 0.0)
+        # what leads back to a limit may cost reward
+        broken = bool((errors > 0.0).any())
         with th.no_grad():
             for _ in range(self.backtracks):
                 _write(parameters, start + share * move)
                 gain, expected, distribution = surrogates()
                 divergence = float(state_kl(old, distribution).mean())
-                better = step.case == "recovery" or float(gain) > before[0]
+                better = broken or float(gain) > before[0]
                 kept = (expected.cpu().numpy() - before[1] <= room + 1e-12).all()
                 if divergence <= self.max_kl and better and kept:
                     return share
@@ -164,13 +170,6 @@ class CPO(CostCriticPPO):
         for case in ("free", "constrained", "recovery"):
             self.logger.record(f"train/step_{case}", float(step is not None and step.case == case))
         self.logger.record("train/step_share", share)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "conditions"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        modules, variables = super()._get_torch_save_params()
-        return [*modules, "conditions"], variables
 
 
 def _flat(tensors: Any) -> th.Tensor:

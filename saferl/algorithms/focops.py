@@ -5,7 +5,8 @@ is the old one times ``exp((A - nu A_cost) / lambda)``; the network follows, fir
 
     loss = E[ 1(KL <= delta) (KL(new | old) - r (A - nu A_cost) / lambda) ]        nu <- clip(nu + alpha (J - d), 0, nu_max)
 
-with r the ratio of probabilities and KL that of the very state. What is ours: several constraints, ``>=`` and ``==``.
+with r the ratio of probabilities and KL that of the very state; epochs end where the mean divergence is too large. What is
+ours: several constraints, ``>=`` and ``==``.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class FOCOPSSettings(LagrangianSettings):
 
     Attributes:
         temperature: lambda.
-        max_kl: delta.
+        max_kl: delta, of each state.
+        target_kl: Epochs end where the mean divergence is above 1.5 times it; the paper's end above delta.
         multiplier_lr: alpha, per unit of error.
         multiplier_maximum: nu_max.
         sum_norm: Divide the mixture by ``1 + nu``: OmniSafe does, the paper does not.
@@ -86,6 +88,7 @@ class FOCOPSSettings(LagrangianSettings):
     name: str = "focops"
     temperature: PositiveFloat = 1.5
     max_kl: PositiveFloat = 0.02
+    target_kl: PositiveFloat | None = 0.02
     multiplier_lr: PositiveFloat = 0.01
     multiplier_maximum: PositiveFloat | None = 2.0
     sum_norm: bool = False

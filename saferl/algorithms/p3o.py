@@ -6,8 +6,8 @@ Zhang, Shen, Yang, Chen, Wang, Yuan, Lan and Tao 2022 (P3O, arXiv 2205.11814), e
 
 with r the ratio of probabilities and e_i by how much constraint i is exceeded, in the unit of its per-step cost. The penalty
 is exact: from some finite kappa on the solution is that of the constrained problem. What is ours: the unit of e_i, ``J - d``
-divided by the mean length of episodes for sums, as it is for means, and times ``1 - gamma`` for discounted sums (the paper
-treats these); ``>=`` and ``==``.
+divided by the mean length of episodes for sums, as it is for means, and its counterpart for discounted sums (the paper treats
+these); ``>=`` and ``==``.
 """
 
 from __future__ import annotations
@@ -18,39 +18,28 @@ import numpy as np
 import torch as th
 from pydantic import PositiveFloat
 
-from saferl.algorithms.cost_critic_ppo import CostCriticPPO, CostCriticSettings, standardized
+from saferl.algorithms.conditioned_ppo import ConditionedPPO
+from saferl.algorithms.cost_critic_ppo import CostCriticSettings, standardized
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
-from saferl.one_sided import OneSided
 from saferl.rollout_tensors import Rollout
 
 Array = np.ndarray[Any, Any]
 
 
-class P3O(CostCriticPPO):
+class P3O(ConditionedPPO):
     """PPO's loss plus penalties.
 
     Args:
         policy: As for SB3's PPO.
         env: An environment with constraints, at least one of them with a cost limit.
         penalty: kappa.
-        **kwargs: Further arguments of `CostCriticPPO`.
+        **kwargs: Further arguments of SB3's PPO and of `CostCriticPPO`.
     """
-
-    conditions: OneSided
 
     def __init__(self, policy: Any, env: Any, *args: Any, penalty: float = 20.0, **kwargs: Any) -> None:
         self.penalty = penalty
         super().__init__(policy, env, *args, **kwargs)
-
-    def set_limits(self, limits: list[float], senses: list[str]) -> None:
-        """Note the conditions."""
-        self.conditions = OneSided(limits, senses)
-
-    def see_costs(self, costs: Array | None) -> None:
-        """Note the errors, per step; a rollout that tells nothing leaves them."""
-        if costs is not None:
-            self.conditions.see(costs, self.per_step())
 
     def policy_loss(self, batch: Rollout, log_prob: th.Tensor) -> th.Tensor:
         """Return PPO's loss plus the penalties; without them until a first cost is known."""
@@ -62,13 +51,6 @@ class P3O(CostCriticPPO):
         expected = th.max(costs * ratio, costs * ratio.clamp(1 - width, 1 + width)).mean(dim=0)
         errors = th.as_tensor(self.conditions.errors, dtype=expected.dtype, device=expected.device)
         return loss + self.penalty * (expected + errors).clamp(min=0.0).sum()
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "conditions"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        modules, variables = super()._get_torch_save_params()
-        return [*modules, "conditions"], variables
 
 
 @register_method(

@@ -57,6 +57,8 @@ class ReloadSettings(LagrangianSettings):
         for key in ("multiplier_maximum", "clip_weights"):
             if self.bounded and getattr(self, key):
                 raise ValueError(f"{key} is of multipliers that are not bounded")
+        if self.bounded and not self.sum_norm:
+            raise ValueError("sum_norm cannot be off where multipliers are bounded: the mixture would not be convex")
         if self.bounded and not 0.0 <= self.multiplier_initial < 1.0:
             raise ValueError(f"multiplier_initial {self.multiplier_initial} must be below 1 where multipliers are bounded")
         return self

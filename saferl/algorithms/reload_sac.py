@@ -6,8 +6,9 @@ place is **our adaptation**, with the extrapolated multipliers of `saferl.algori
     actor:   maximise  (min(Q_1, Q_2) - sum_i w_i Q_i) / (1 + sum_i |w_i|)  +  alpha entropy          w = 2 mu_k - mu_(k-1)
     mu_(k+1) = max(0, mu_k + eta (2 e_k - e_(k-1)))                            once per iteration, from its own steps
 
-Q_i is the discounted cost of constraint i, learned without entropy and from a single critic with a target network, in its unit:
-a multiplier is a price, reward per cost. With ``optimistic: none`` it is SAC-Lagrangian by descent-ascent.
+Q_i is the discounted cost of constraint i, learned without entropy and from a single critic with a target network, in its
+unit: a multiplier is a price, reward as the task gives it per unit of cost. With ``optimistic: none`` it is SAC-Lagrangian by
+descent-ascent.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from saferl.cost_estimates import Estimate, mean_costs
 from saferl.multipliers import Multipliers
 from saferl.optimistic_ascent import OptimisticAscent, Players
 from saferl.replay import Batch
+from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
 
@@ -50,7 +52,7 @@ class ReloadSAC(ConstrainedSAC):
         **kwargs: Further arguments of SB3's SAC.
 
     Raises:
-        ConfigError: No constraint has a cost limit.
+        ConfigError: No constraint has a cost limit, or an option of SB3's SAC is not supported.
     """
 
     multipliers: Multipliers
@@ -70,6 +72,9 @@ class ReloadSAC(ConstrainedSAC):
         sum_norm: bool = True,
         **kwargs: Any,
     ) -> None:
+        for key, usual in (("use_sde", False), ("target_update_interval", 1)):
+            if kwargs.get(key, usual) != usual:
+                raise ConfigError(f"{key} is not supported by {type(self).__name__}")
         self._make_multipliers = multipliers or partial(OptimisticAscent, learning_rate=0.05)
         self.cost_limits = dict(cost_limits or {})
         self.cost_net_arch, self.cost_estimate, self.sum_norm = tuple(cost_net_arch), cost_estimate, sum_norm
@@ -92,6 +97,8 @@ class ReloadSAC(ConstrainedSAC):
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Move the multipliers by what the iteration's steps cost, and all networks by gradient steps."""
         self.policy.set_training_mode(True)
+        learned = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
+        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, self.cost_critics.optimizer, *learned])
         buffer, newest = self._buffer, self._buffer.newest(self.train_freq.frequency)  # type: ignore[union-attr]
         aggregates = [self.constraint_specs[c].get("aggregate", "sum") for c in self.limited]
         costs = mean_costs(
@@ -137,7 +144,8 @@ class ReloadSAC(ConstrainedSAC):
             optimizer.step()
         q = th.cat(self.critic(batch.observations, actions), dim=1).amin(dim=1, keepdim=True)
         cost_q = self.cost_critics(self._inputs(batch.observations, actions)) / self.cost_critics.scale
-        mixed = q - (cost_q @ weights)[:, None]
+        # rewards may be normalised, multipliers are prices in the task's own unit
+        mixed = q - (cost_q @ weights)[:, None] / self.reward_unit()
         if self.sum_norm:
             mixed = mixed / (1.0 + weights.abs().sum())
         actor_loss = (alpha * log_prob - mixed).mean()

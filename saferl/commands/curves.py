@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saferl.commands.options import Commands
+from saferl.commands.options import Commands, add_imports, import_modules
+from saferl_envs.errors import SaferlError
 
 
 def add(commands: Commands) -> None:
@@ -13,6 +14,7 @@ def add(commands: Commands) -> None:
     curves = commands.add_parser("curves", help="reward, costs and multipliers of runs side by side, iteration by iteration")
     curves.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     curves.add_argument("--out", type=Path, default=Path("curves.png"), help="picture to write (default: curves.png)")
+    add_imports(curves)
     curves.set_defaults(command=run)
 
 
@@ -25,6 +27,9 @@ def run(options: argparse.Namespace) -> None:
     from saferl.experiment.evaluate import training_curves
     from saferl.experiment.run_folder import RunFolder
 
+    import_modules(options)
+    if options.out.suffix.lower() != ".png" or not options.out.parent.is_dir():
+        raise SaferlError(f"--out {options.out}: must be a .png file in a folder that exists")
     found = [training_curves(RunFolder.open(name)) for name in options.runs]
     draw_runs(found, options.out)
     table = Table(title="iterations of the last half", title_justify="left")

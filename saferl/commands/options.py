@@ -40,8 +40,13 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the run folder, and ``--import MODULE`` for environments that a module of the user's registers."""
+    """Add the run folder, and ``--import MODULE``."""
     parser.add_argument("run", help="run folder")
+    add_imports(parser)
+
+
+def add_imports(parser: argparse.ArgumentParser) -> None:
+    """Add ``--import MODULE`` for environments that a module of the user's registers."""
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
         help="import a module that registers the run's environment; a run folder alone never imports one",

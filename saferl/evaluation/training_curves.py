@@ -51,6 +51,8 @@ class Curves:
             sign = -1.0 if sense == ">=" else 1.0
             metrics = oscillation(sign * cost, sign * limit)
             found[name] = {key: sign * value if key in ("mean", "last") else value for key, value in metrics.items()}
+            if sense == "==":
+                found[name]["violation"] = found[name]["distance"]
         return found
 
 

@@ -15,6 +15,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from saferl.algorithms.constrained import ConstrainedAlgorithm
+from saferl.algorithms.ppo import PPOSettings
 from saferl.evaluation.rollout import UNLIMITED
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
@@ -112,7 +113,8 @@ def load_model(config: TrainConfig, checkpoint: Path) -> ConstrainedAlgorithm:
     method: Any = small.method
     if hasattr(method, "n_steps"):
         # the buffer is not needed, and a batch must not be larger than it
-        update = {"n_steps": 2, "batch_size": 2, **({"buffer_size": 2} if hasattr(method, "buffer_size") else {})}
+        update: dict[str, Any] = {"n_steps": 2, "batch_size": 2}
+        update |= {key: least for key, least in (("buffer_size", 2), ("update_ratio", 1.0)) if hasattr(method, key)}
         small = small.model_copy(update={"method": method.model_copy(update=update)})
     model = make_model(small, make_vec_env(small))
     restore(model, state, checkpoint)
@@ -155,8 +157,8 @@ def torch_threads(config: TrainConfig) -> int:
 
 
 def _shards(config: TrainConfig) -> bool:
-    """Return whether minibatches are large enough to be shared."""
-    return bool(getattr(config.method, "batch_size", 0) >= 2 * SMALLEST_SHARD)
+    """Return whether minibatches are shared: those of PPO's kind that are large enough."""
+    return isinstance(config.method, PPOSettings) and config.method.batch_size >= 2 * SMALLEST_SHARD
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,14 @@ def evaluate(
         report[policy] = summarize(played, constraints, config.evaluation.violation_tolerance)
     report |= {key: report["deterministic"][key] for key in ("return_mean", "return_interval", "feasible")}
     report |= {key: value for key, value in provenance().items() if key in ("versions", "commit", "machine")}
-    logged = None if changes or not folder.progress.is_file() else read_curves(folder.progress, report["constraints"])
-    if logged is not None:
-        report["training"] = logged.oscillations()
+    if not changes and folder.progress.is_file():
+        try:
+            logged = read_curves(folder.progress, report["constraints"])
+        except CheckpointError as error:  # the log is an extra, the report is what was asked for
+            warnings.warn(f"{error}; the report says nothing of the training", stacklevel=2)
+            logged = None
+        if logged is not None:
+            report["training"] = logged.oscillations()
     file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     file.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
     folder.seal(file, file.with_suffix(".md"))

@@ -20,11 +20,11 @@ from saferl_envs.errors import ConfigError
 SMALL = {"n_steps": 32, "batch_size": 64, "n_epochs": 2, "net_arch": (16,)}
 
 
-def build(method: str, sense: str = "<=", limit: float = 1.0, **settings: object):
+def build(method: str, sense: str = "<=", limit: float = 1.0, aggregate: str = "sum", **settings: object):
     """Return a small learner on cart-pole; the position is limited so tightly that every step violates."""
     constraint = {
         "family": "signal_limit", "name": "edge", "signal": "joint_position", "components": ["slider"], "bound": "absolute",
-        "limit": 1e-6, "cost_limit": limit, "sense": sense,
+        "limit": 1e-6, "cost_limit": limit, "sense": sense, "aggregate": aggregate,
     }  # fmt: skip
     env = ConstrainedVecEnv("saferl/CartPoleBalance-v0", 4, threads=1, constraints=[constraint], max_episode_steps=20)
     return methods()[method].settings(**{**SMALL, **settings}).build(env, seed=0, device="cpu")
@@ -61,9 +61,9 @@ def test_conditions_turn_senses_round():
 # fixed multipliers
 
 
-def test_fixed_multipliers_are_a_lagrangian_that_does_not_learn():
+def test_fixed_lags_are_a_lagrangian_that_does_not_learn():
     found = []
-    for method, settings in (("fixed_multiplier", {}), ("ppo_lag", {"multiplier_lr": 1e-300, "multiplier_optimizer": "sgd"})):
+    for method, settings in (("fixed_lag", {}), ("ppo_lag", {"multiplier_lr": 1e-300, "multiplier_optimizer": "sgd"})):
         model = build(method, limit=0.0, standardize="mixed", multiplier_initial=0.7, **settings)
         model.learn(512)
         assert model.multipliers.values[0] == 0.7
@@ -147,12 +147,22 @@ def test_p3o_before_the_first_episode_and_far_below_its_limit_is_ppo():
     th.testing.assert_close(model.policy_loss(rollout, log_prob), plain)
 
 
-@pytest.mark.parametrize(("sense", "sign"), [("<=", 1.0), (">=", -1.0)])
-def test_p3os_error_is_per_step(sense, sign):
-    """Twenty steps, each of which violates: J is 20, per step 1; a limit of 5 is a quarter of a cost per step."""
-    model = build("p3o", sense=sense, limit=5.0)
+@pytest.mark.parametrize(("sense", "signs"), [("<=", [1.0]), (">=", [-1.0]), ("==", [1.0, -1.0])])
+@pytest.mark.parametrize(
+    ("aggregate", "limit", "gamma", "error"),
+    # twenty steps, each of which violates
+    [
+        ("sum", 5.0, 0.99, 1.0 - 0.25),
+        ("mean", 0.25, 0.99, 1.0 - 0.25),
+        ("discounted", 0.0, 0.99, 1.0),
+        ("discounted", 0.0, 1.0, 1.0),
+        ("discounted", (1 - 0.9**20) / 0.1, 0.9, 0.0),
+    ],
+)
+def test_p3os_error_is_per_step(sense, signs, aggregate, limit, gamma, error):
+    model = build("p3o", sense=sense, limit=limit, aggregate=aggregate, gamma=gamma)
     model.learn(256)
-    np.testing.assert_allclose(model.conditions.errors, [sign * (1.0 - 0.25)])
+    np.testing.assert_allclose(model.conditions.errors, np.array(signs) * error, atol=1e-6)
 
 
 # FOCOPS
@@ -232,10 +242,11 @@ def test_cpos_steps_stay_in_the_region_and_move_only_the_policy(monkeypatch: pyt
 
     def watched(self, rollout):
         before = {name: p.detach().clone() for name, p in self.policy.named_parameters()}
-        old = self.policy.get_distribution(rollout.observations).distribution
-        old = th.distributions.Normal(old.mean.detach(), old.stddev.detach())
+        with th.no_grad():
+            old = self.policy.get_distribution(rollout.observations).distribution
         original(self, rollout)
-        new = self.policy.get_distribution(rollout.observations).distribution
+        with th.no_grad():
+            new = self.policy.get_distribution(rollout.observations).distribution
         moved = {name for name, p in self.policy.named_parameters() if not th.equal(p, before[name])}
         seen.append((float(th.distributions.kl_divergence(old, new).sum(1).mean()), moved))
         policy = {name for name, _ in self.policy.named_parameters() if "value" not in name}
@@ -254,9 +265,31 @@ def test_cpos_steps_stay_in_the_region_and_move_only_the_policy(monkeypatch: pyt
         assert all("value" not in name for name in moved)
 
 
+@pytest.mark.parametrize("error", [0.0005, 0.002])
+def test_cpo_goes_back_to_a_limit_also_where_that_costs_reward(error):
+    """The cost's advantages are the reward's: nothing that lowers the one raises the other."""
+    model = build("cpo", limit=5.0)
+    model.learn(128)
+    rollout = model._rollout()
+    advantages = (rollout.advantages - rollout.advantages.mean()) / rollout.advantages.std()
+    rollout = rollout._replace(cost_advantages=0.02 * advantages[:, None])
+    model.conditions.errors[:] = error
+
+    def expected_cost() -> float:
+        with th.no_grad():
+            log_prob = model.policy.evaluate_actions(rollout.observations, rollout.actions)[1]
+            return float(((log_prob - rollout.old_log_prob).exp() * rollout.cost_advantages[:, 0]).mean())
+
+    before = expected_cost()
+    model._take_step(rollout)
+    assert model.logger.name_to_value["train/step_share"] > 0.0
+    assert expected_cost() < before
+
+
 def test_cpo_refuses_what_it_cannot_do():
-    with pytest.raises(ConfigError, match="ent_coef"):
-        build("cpo", ent_coef=0.01)
+    for key in ("ent_coef", "target_kl"):
+        with pytest.raises(ConfigError, match=key):
+            build("cpo", **{key: 0.01})
     env = ConstrainedVecEnv("saferl/Solo12Flat-v0", 2, threads=1)
     limits = dict.fromkeys(env.constraints.names, 1.0)
     with pytest.raises(ConfigError, match=r"at most 10 constraints with cost limits.*got 14"):

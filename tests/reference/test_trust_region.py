@@ -106,6 +106,12 @@ def test_contradicting_constraints_recover_the_one_furthest_away():
     np.testing.assert_allclose(x, [-0.1, 0.0], atol=1e-12)
 
 
+def test_recovery_leaves_alone_what_already_holds():
+    step = best_step(1.0, np.zeros(2), np.diag([0.0, 1.0]), np.array([1.0, -1.0]), 0.5)
+    assert step.case == "recovery"
+    np.testing.assert_array_equal(step.costs, [0.0, 0.0])
+
+
 @pytest.mark.parametrize("c", [-1.0, 1.0])
 def test_a_constraint_that_no_step_moves_is_left_out_or_cannot_be_kept(c):
     x, step = ours(np.eye(2), np.array([0.0, 1.0]), np.zeros((2, 1)), np.array([c]), 0.5)

@@ -10,7 +10,6 @@ from saferl.cli import main
 from saferl.evaluation.training_curves import read_curves
 from saferl.experiment.config import build_config
 from saferl.experiment.evaluate import evaluate, training_curves
-from saferl.experiment.run_folder import RunFolder
 from saferl.experiment.train import train
 
 TINY = {
@@ -22,7 +21,12 @@ TINY = {
     "threads": 1,
     "torch_threads": 1,
 }
-SPECS = [{"name": "low", "cost_limit": 2.0}, {"name": "free"}, {"name": "high", "cost_limit": 1.0, "sense": ">="}]
+SPECS = [
+    {"name": "low", "cost_limit": 2.0},
+    {"name": "free"},
+    {"name": "high", "cost_limit": 1.0, "sense": ">="},
+    {"name": "same", "cost_limit": 1.0, "sense": "=="},
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +60,12 @@ def test_oscillations_know_the_side_of_the_limit(tmp_path):
     low, high = [3.0, 1.0, 3.0, 1.0], [0.5, 0.5, 2.0, 0.0]
     write(path, [
         {"time/total_timesteps": 10 * k, "rollout/reward_per_step": k, "constraint/low/present_cost": low[k],
-         "constraint/high/present_cost": high[k], "constraint/free/present_cost": 0}
+         "constraint/high/present_cost": high[k], "constraint/free/present_cost": 0, "constraint/same/present_cost": 0}
         for k in range(4)
     ])  # fmt: skip
     found = read_curves(path, SPECS).oscillations()
-    assert found.keys() == {"reward", "low", "high"}
+    assert found.keys() == {"reward", "low", "high", "same"}
+    assert found["same"]["violation"] == 1.0
     assert (found["low"]["mean"], found["low"]["last"], found["low"]["violation"], found["low"]["crossings"]) == (2, 1, 0.5, 1)
     # the last half is 2 and 0: at least 1 is wanted, so only the second falls short, by 1
     assert (found["high"]["mean"], found["high"]["last"], found["high"]["violation"]) == (1, 0, 0.5)
@@ -88,14 +93,34 @@ def test_the_report_and_the_command(run, tmp_path, capsys):
         assert image.width > image.height
     assert main(["curves", str(tmp_path / "nothing")]) == 2
     assert "does not exist" in capsys.readouterr().err
+    for wrong in ("x.foo", "missing/x.png"):
+        assert main(["curves", str(run.path), "--out", str(tmp_path / wrong)]) == 2
+        assert "--out" in capsys.readouterr().err
+
+
+def test_a_log_that_does_not_say_it_or_is_damaged_costs_no_report(run, capsys):
+    log = run.progress.read_bytes()
+    try:
+        run.progress.write_text("a,b\n1,2\n")
+        assert main(["curves", str(run.path)]) == 2
+        assert "does not hold rewards and costs" in capsys.readouterr().err
+        lines = log.decode().splitlines()
+        column = lines[0].split(",").index("rollout/reward_per_step")
+        cells = lines[2].split(",")
+        cells[column] = "0.5abc"
+        run.progress.write_text("\n".join([*lines[:2], ",".join(cells), *lines[3:]]) + "\n")
+        with pytest.warns(UserWarning, match="is damaged"):
+            report = evaluate(run.path, episodes=2)
+        assert "training" not in report
+        assert run.report.is_file()
+        assert main(["curves", str(run.path)]) == 2
+        assert "is damaged" in capsys.readouterr().err
+    finally:
+        run.progress.write_bytes(log)
 
 
 def test_an_exported_folder_has_no_curves(run, tmp_path, capsys):
-    other = RunFolder.open(run.path)
-    log = other.progress.read_bytes()
-    try:
-        other.progress.write_text("a,b\n1,2\n")
-        assert main(["curves", str(run.path)]) == 2
-        assert "does not hold rewards and costs" in capsys.readouterr().err
-    finally:
-        other.progress.write_bytes(log)
+    assert main(["export", str(run.path), str(tmp_path / "small")]) == 0
+    capsys.readouterr()
+    assert main(["curves", str(tmp_path / "small")]) == 2
+    assert "progress.csv" in capsys.readouterr().err

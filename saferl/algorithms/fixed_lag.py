@@ -7,10 +7,10 @@ Unlike `saferl.algorithms.penalty` every cost has a critic of its own, and nothi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from saferl.algorithms.lagrangian import LagrangianSettings
 from saferl.algorithms.mixed_ppo import Standardized
@@ -31,11 +31,11 @@ class FixedMultipliers(Multipliers):
 
 
 @register_method(
-    "fixed_multiplier",
+    "fixed_lag",
     "a fixed weight for every cost critic: scalarisation, the baseline before multipliers that learn",
     "folklore",
 )
-class FixedMultiplierSettings(LagrangianSettings):
+class FixedLagSettings(LagrangianSettings):
     """Settings of fixed multipliers.
 
     Attributes:
@@ -43,9 +43,16 @@ class FixedMultiplierSettings(LagrangianSettings):
         standardize: By default the mixture, so that a multiplier is a price, reward per cost.
     """
 
-    name: str = "fixed_multiplier"
+    name: str = "fixed_lag"
     multiplier_initial: float = Field(1.0, ge=0)
     standardize: Standardized = "mixed"
+
+    @model_validator(mode="after")
+    def _nothing_moves(self) -> Self:
+        for key in ("multiplier_maximum", "cost_scale", "cost_limit_start", "cost_limit_fraction"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no effect on multipliers that do not move")
+        return self
 
     def rule(self, limits: list[float], senses: list[str]) -> FixedMultipliers:
         """Return multipliers that do not move."""
