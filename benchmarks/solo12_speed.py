@@ -9,14 +9,19 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gymnasium
+import mujoco
+import mujoco.batch
+import numpy as np
 from gymnasium.vector import AutoresetMode
-from saferl.experiment.build import make_model, make_vec_env, set_threads
+from saferl.experiment.build import load_model, make_model, make_vec_env, predictor, set_threads
 from saferl.experiment.config import load_config
+from saferl.experiment.run_folder import RunFolder
 
 from benchmarks.evidence import Claim, append_row, read_rows
 from benchmarks.speed import Way, bare_way, our_way, rates, sb3_way
@@ -28,14 +33,62 @@ QUICK = f"{COMMAND} --quick"
 TASK, CONFIG = "saferl/Solo12Flat-v0", "cat/solo12_flat"
 COPIES, WORKERS = 256, (2, 4, 8)
 PAPER_STEPS = 98_304_000
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "solo12_flat"
+WARM_UP, RECORDED = 100, 200
+"""Steps until the robots walk, and steps that are timed over and over."""
 
 
 def ways() -> dict[str, Way]:
-    """Return what is timed: our vector environment, the bare batch, and processes with our single environment."""
+    """Return what is timed: our vector environment, the bare batch, and processes with our single environment.
+
+    With random actions robots fall, and some copy is reset at nearly every step; so both are also timed while they walk.
+    """
     env = gymnasium.make_vec(TASK, num_envs=COPIES, threads=2, autoreset_mode=AutoresetMode.SAME_STEP)
     env.reset(seed=0)
-    found = {"saferl": our_way(env, COPIES), "bare": bare_way(env, COPIES)}
+    found = {"saferl": our_way(env, COPIES), "bare": bare_way(env, COPIES), **walking_ways()}
     return found | {f"subproc {workers}": sb3_way(f"saferl_envs:{TASK}", workers, subprocesses=True) for workers in WORKERS}
+
+
+def walking_ways() -> dict[str, Way]:
+    """Return our vector environment and the bare batch with actions that the shipped policy took, from where it took them."""
+    env = gymnasium.make_vec(TASK, num_envs=COPIES, threads=2, autoreset_mode=AutoresetMode.SAME_STEP)
+    run = RunFolder.open(EXAMPLE)
+    act = predictor(load_model(run.config(), run.checkpoint("last")), deterministic=True)
+    observation, _ = env.reset(seed=1)
+    for _ in range(WARM_UP):
+        observation, *_ = env.step(act(observation))
+    engine: Any = env.unwrapped.engine  # type: ignore[attr-defined]
+    state, physics = engine.state(), engine.simulation.batch.state.copy()
+    actions, controls = [], []
+    for _ in range(RECORDED):
+        actions.append(act(observation))
+        controls.append(engine.task.control(actions[-1], engine.memory))
+        observation, *_ = env.step(actions[-1])
+    batch = mujoco.batch.Batch(engine.simulation.model, COPIES, 2)
+    control, substeps, turn = batch.bind("ctrl"), engine.simulation.substeps, {"ours": 0, "bare": 0}
+
+    def begin(which: str) -> None:
+        turn[which] = 0
+        if which == "ours":
+            engine.load_state(state)
+        else:
+            np.copyto(batch.state, physics)
+
+    def step(which: str) -> int:
+        if turn[which] == RECORDED:
+            begin(which)
+        if which == "ours":
+            env.step(actions[turn[which]])
+        else:
+            control[:] = controls[turn[which]]
+            batch.step(nstep=substeps)
+        turn[which] += 1
+        return COPIES
+
+    return {
+        f"{name} walking": Way(partial(step, which), partial(begin, which))
+        for name, which in (("saferl", "ours"), ("bare", "bare"))
+    }
 
 
 def training_shares(iterations: int) -> dict[str, float]:
@@ -89,7 +142,7 @@ def run(quick: bool) -> None:
     """Time everything in turn, round after round."""
     warnings.filterwarnings("ignore")
     rounds, prefix = (1, "quick_") if quick else (5, "")
-    done = len(read_rows(TOPIC, prefix + SIMULATION)) // (2 + len(WORKERS))
+    done = len(read_rows(TOPIC, prefix + SIMULATION)) // (4 + len(WORKERS))
     if done < rounds:
         timed = ways()
         rates(timed, 1, 0.3)
@@ -136,6 +189,8 @@ def claims() -> list[Claim]:
     return [
         ratio("solo12-bare", "256 copies, 2 threads: share of the bare mujoco.batch loop", ">= 0.88",
               lambda r: r["saferl"] / r["bare"]),
+        ratio("solo12-bare-walking", "the same while the shipped policy walks (random actions make robots fall and reset)",
+              ">= 0.88", lambda r: r["saferl walking"] / r["bare walking"]),
         ratio("solo12-subproc", f"256 copies over SubprocVecEnv of our single one (a batch of one), best of {WORKERS}", ">= 4",
               lambda r: r["saferl"] / subprocesses(r)),
         rate("solo12-training", f"whole training, {network}", ">= 16000", single, "steps/s", TRAINING, shares),

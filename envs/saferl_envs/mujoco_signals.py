@@ -56,8 +56,6 @@ class MujocoSignals(ContactSignals):
         self._before: list[Callable[[], None]] = []
         self._updates: list[Callable[[], None]] = []
         self._resets: list[Callable[[IntArray], None]] = []
-        self._watches: list[Callable[[], None]] = []
-        self._restores: list[Callable[[IntArray], None]] = []
         self._offers = self._make_offers()
         low, _ = task.action_bounds(self._model)
         self.set_action(np.zeros((self._n, low.shape[0])))
@@ -80,20 +78,6 @@ class MujocoSignals(ContactSignals):
         """
         self._arrays["previous_action"] = self._arrays.get("action", action)
         self._arrays["action"] = action
-
-    @property
-    def watch(self) -> Callable[[], None] | None:
-        """What to call after each physics step, or None where nothing required asks for it."""
-        return self._watch if self._watches else None
-
-    def _watch(self) -> None:
-        for note in self._watches:
-            note()
-
-    def restore(self, ids: IntArray) -> None:
-        """Forget what was watched of copies whose physics diverged and was put back."""
-        for forget in self._restores:
-            forget(ids)
 
     def show_memory(self, memory: Mapping[str, FloatArray]) -> None:
         """Deliver what the task remembers and names in `memory_signals`, (N, d) each."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,6 @@ class Simulation:
     def step(
         self,
         ids: IntArray | None = None,
-        watch: Callable[[], None] | None = None,
         late: tuple[int, FloatArray] | None = None,
     ) -> IntArray:
         """Advance one control step with the controls in `ctrl`; return the ids of the copies that diverged.
@@ -88,8 +87,6 @@ class Simulation:
 
         Args:
             ids: Sorted copies to advance, or None for all.
-            watch: Called after each physics step, to read what the last one alone does not tell; the state comes out
-                the same with and without.
             late: For so many physics steps these controls (N, nu) hold, and those in `ctrl` only then.
 
         Raises:
@@ -102,17 +99,15 @@ class Simulation:
             self._before[ids] = self.batch.state[ids]
             self._cause[ids] = _STEPPED
         failed: IntArray = np.empty(0, np.intp)
-        single = watch is not None or late is not None
+        # the batch is entered once where it can be: threads meet at every return
         ctrl = self.ctrl.copy() if late is not None else None
-        for k in range(self.substeps if single else 1):
+        for k in range(1 if late is None else self.substeps):
             if late is not None and ctrl is not None:
                 self.ctrl[:] = late[1] if k < late[0] else ctrl
             try:
-                self.batch.step(ids, nstep=1 if single else self.substeps)
+                self.batch.step(ids, nstep=self.substeps if late is None else 1)
             except mujoco.batch.SimulationError as error:
                 failed = np.union1d(failed, np.asarray(error.ids, np.intp))
-            if watch is not None:
-                watch()
         counters = self.batch.warning[:, _BAD, 1]
         if not counters.any() and not failed.size:
             return failed

@@ -67,6 +67,10 @@ class ConstraintSet(Sequence[Constraint]):
         Args:
             signals: The required signals, each (N, d).
         """
+        return self.judge(self.values(signals))
+
+    def values(self, signals: Signals) -> FloatArray:
+        """Return the stacked values (N, K_total) of every copy; arguments as for `evaluate`."""
         first = next(iter(signals.values()))
         values = np.empty((first.shape[0], self.num_components))
         for constraint, columns in zip(self._constraints, self.slices, strict=True):
@@ -75,7 +79,7 @@ class ConstraintSet(Sequence[Constraint]):
             excused = constraint.excused(signals)
             if excused is not None:  # a closed gate leaves margins as they are, and nothing violated
                 np.minimum(mine, 0.0, out=mine, where=excused[:, np.newaxis])
-        return self.judge(values)
+        return values
 
     def worst(self, values: FloatArray) -> FloatArray:
         """Return each constraint's worst component, (N, C), of stacked values (N, K_total)."""
