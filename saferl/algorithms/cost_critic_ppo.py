@@ -262,6 +262,7 @@ class CostCriticPPO(ConstrainedPPO):
                 "policy_gradient_loss": policy_loss.detach(),
                 "value_loss": value_loss.detach(),
                 "cost_value_loss": cost_value_loss.detach(),
+                "entropy_loss": (log_prob if entropy is None else -entropy).mean(),
             }
         return loss, found
 
