@@ -67,7 +67,7 @@ def test_the_step_is_scipys_on_a_thousand_random_problems(record_property):
         size = np.sqrt(2 * delta * g @ np.linalg.solve(hessian, g))
         largest = max(largest, abs(g @ x - g @ other) / size)
         assert largest <= 1e-6, (k, step)
-    record_property("measured", largest)
+    record_property("measured", float(largest))  # a plain number: it crosses processes
     assert min(seen.values()) >= 50, seen
 
 
