@@ -50,10 +50,11 @@ def by_scipy(hessian, g, b, c, delta):
     return None if best is None else np.linalg.solve(root, best)
 
 
-def test_the_step_is_scipys_on_a_thousand_random_problems(record_property):
+@pytest.mark.parametrize("problems", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_the_step_is_scipys_on_random_problems(record_property, problems):
     rng, largest = np.random.default_rng(0), 0.0
     seen = {"free": 0, "constrained": 0, "recovery": 0}
-    for k in range(1000):
+    for k in range(problems):
         hessian, g, b, c, delta = problem(rng, 1 + k % 3)
         x, step = ours(hessian, g, b, c, delta)
         seen[step.case] += 1
@@ -68,7 +69,7 @@ def test_the_step_is_scipys_on_a_thousand_random_problems(record_property):
         largest = max(largest, abs(g @ x - g @ other) / size)
         assert largest <= 1e-6, (k, step)
     record_property("measured", float(largest))  # a plain number: it crosses processes
-    assert min(seen.values()) >= 50, seen
+    assert min(seen.values()) >= problems // 20, seen
 
 
 def test_one_constraint_has_the_papers_closed_form():
