@@ -1,0 +1,112 @@
+"""The exact projection onto one half-space inside a box, for a batch of points at once.
+
+In the metric ``|x|^2_W = x.W x`` with W diagonal, the closest point of ``{g.x <= h, low <= x <= high}`` to p is
+
+    x(t) = clip(p - t W^-1 g, low, high)
+
+with the smallest ``t >= 0`` at which ``g.x(t) <= h``: g.x(t) falls piecewise linearly, with kinks where a coordinate enters or
+leaves the box. Clipping after projecting is not exact: it can leave the half-space again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from saferl_envs.signals import BoolArray, FloatArray
+
+_FAR = 1e150
+"""In place of infinity, which times a slope of zero would be no number."""
+_TOUCHING = 1e-12
+"""How far rounding may set apart a box and a half-space that touch."""
+
+
+class HalfSpaceProjected(NamedTuple):
+    """What became of N points.
+
+    Attributes:
+        point: (N, n) the closest points; where none exists, the points of the box that exceed the half-space least, and of
+            these the closest.
+        multiplier: (N,) t, the half-space's Lagrange multiplier; infinite where it cannot be met.
+        feasible: (N,) whether box and half-space meet.
+    """
+
+    point: FloatArray
+    multiplier: FloatArray
+    feasible: BoolArray
+
+
+def project_half_space_in_box(
+    points: FloatArray,
+    normals: FloatArray,
+    offsets: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    weights: FloatArray | None = None,
+) -> HalfSpaceProjected:
+    """Return the closest points of ``normal.x <= offset`` in the box ``low <= x <= high``.
+
+    Args:
+        points: (N, n).
+        normals: (N, n), or (n,) for all points. A normal of zeros asks ``0 <= offset``.
+        offsets: (N,), or one number.
+        low: (n,) may be minus infinity.
+        high: (n,) may be infinity.
+        weights: (n,) the diagonal of W, above zero; None for ones.
+    """
+    nearest: FloatArray = np.minimum(np.maximum(points, low), high)
+    excess = np.einsum("...i,...i->...", nearest, normals) - offsets
+    multiplier = np.zeros(len(points))
+    broken = excess > 0.0
+    if not broken.any():
+        return HalfSpaceProjected(nearest, multiplier, ~broken)
+    if broken.all():
+        return _moved(points, np.broadcast_to(normals, points.shape), excess, low, high, weights)
+    normals = np.broadcast_to(normals, points.shape)[broken]
+    moved = _moved(points[broken], normals, excess[broken], low, high, weights)
+    feasible = np.ones(len(points), np.bool_)
+    nearest[broken], multiplier[broken], feasible[broken] = moved
+    return HalfSpaceProjected(nearest, multiplier, feasible)
+
+
+def _moved(
+    points: FloatArray, normals: FloatArray, excess: FloatArray, low: FloatArray, high: FloatArray, weights: FloatArray | None
+) -> HalfSpaceProjected:
+    """Return the projections of points whose nearest point of the box exceeds the half-space by `excess`."""
+    direction = normals if weights is None else normals / weights
+    slopes = normals * direction
+    moves = slopes > 0.0  # a square may vanish where the number does not
+    divisor = np.where(moves, direction, 1.0)
+    towards_low = np.where(moves, (points - low) / divisor, _FAR)
+    towards_high = np.where(moves, (points - high) / divisor, _FAR)
+    enters = np.minimum(np.minimum(towards_low, towards_high).clip(0.0), _FAR)
+    leaves = np.minimum(np.maximum(towards_low, towards_high).clip(0.0), _FAR)
+
+    late = enters > 0.0
+    slope = np.where(late, 0.0, slopes).sum(axis=1)
+    times, changes = leaves, -slopes
+    if late.any():  # points outside the box
+        times = np.concatenate((leaves, enters), axis=1)
+        changes = np.concatenate((-slopes, np.where(late, slopes, 0.0)), axis=1)
+    order = times.argsort(axis=1)
+    times, changes = np.take_along_axis(times, order, 1), np.take_along_axis(changes, order, 1)
+    after = slope[:, np.newaxis] + changes.cumsum(axis=1)
+    before = np.concatenate((slope[:, np.newaxis], after[:, :-1]), axis=1)
+    reduced = (before * np.diff(times, axis=1, prepend=0.0)).cumsum(axis=1)
+
+    # not read off the sorted kinks, where rounding leaves a little slope after the last
+    reach = np.einsum("ki,ki->k", slopes, leaves - enters)
+    feasible: BoolArray = np.asarray(reach >= excess - _TOUCHING * (1.0 + excess))
+    enough = reduced >= excess[:, np.newaxis]
+    enough[:, -1] = True
+    at = enough.argmax(axis=1)[:, np.newaxis]
+    start = np.where(at > 0, np.take_along_axis(times, np.maximum(at - 1, 0), 1), 0.0)[:, 0]
+    missing = excess - np.where(at > 0, np.take_along_axis(reduced, np.maximum(at - 1, 0), 1), 0.0)[:, 0]
+    pace = np.take_along_axis(before, at, 1)[:, 0]
+    last = np.take_along_axis(times, at, 1)[:, 0]
+    multiplier = np.minimum(start + missing / np.where(pace > 0.0, pace, 1.0), last)
+    multiplier = np.where(feasible, multiplier, np.inf)
+    step = np.where(feasible, multiplier, _FAR)[:, np.newaxis] * np.where(moves, direction, 0.0)
+    moved: FloatArray = np.minimum(np.maximum(points - step, low), high)
+    return HalfSpaceProjected(moved, multiplier, feasible)
