@@ -1,0 +1,189 @@
+"""A barrier safeguard: actions that a robot can still be brought to rest after, seen by looking ahead in the simulation.
+
+For any task with constraints ``g <= 0``. With margins ``m = -g``, action a is followed by a backup controller for the rest of a
+horizon, which gives margins ``m_t(a)``, t = 1 ... T. Asked is the discrete-time barrier condition (Agrawal and Sreenath 2017)
+from the present margin on, along the whole of it, and never more than the backup alone achieves::
+
+    m_t(a) >= floor_t = min((1 - rate)^t m_0, m_t(backup)),   and >= 0 where the backup stays above 0
+
+Where a proposed action does not meet it, rows ``J (a' - a) >= floor - m(a)`` with J by finite differences of the batched
+simulation give the closest action that does to first order, and so on from there. That a backup trajectory extends the barrier
+function to limits on positions is Gurriet, Mote, Ames and Feron 2018 (backup sets); taking the rows of all its steps, and the
+floor, are ours.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from saferl_controllers.backup import Backup
+from saferl_controllers.projection.fast import PolytopeProjection
+from saferl_controllers.safeguard import Safeguard, Safeguarded
+from saferl_envs.engine import Engine
+from saferl_envs.errors import ConfigError
+from saferl_envs.foresight import Foresight
+from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
+
+ROWS = 24
+"""How many of the horizon's rows are projected onto: those with the least room."""
+_TIGHTEN = 1e-6
+"""Of the floor, relative to the margins, so that rounding does not undo what was projected."""
+
+
+class _Tried(NamedTuple):
+    """Actions (N, na) and the room (N, T, K) that each leaves above the floor, and its margins."""
+
+    actions: FloatArray
+    margins: FloatArray
+
+
+class BarrierSafeguard(Safeguard):
+    """Keeps copies of a task where a backup controller keeps their constraints.
+
+    Args:
+        engine: The copies; `filter` corrects actions for their present state.
+        backup: What follows an action in the look-ahead.
+        horizon: T, control steps looked ahead, the first of them with the action.
+        rate: Share of its margin that a constraint may lose per step.
+        rounds: How often the rows are taken anew before the ladder goes on.
+        difference: Of the finite differences, as a share of the actions' range.
+        constraints: Names of those to keep, or None for all.
+        threads: For physics, 0 for all cores.
+
+    Rungs: 0 as proposed; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose worst
+    margin is best.
+
+    Raises:
+        ConfigError: A number is out of range, actions have no bounds, or a constraint does not exist.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        backup: Backup,
+        *,
+        horizon: int = 20,
+        rate: float = 0.2,
+        rounds: int = 3,
+        difference: float = 1e-3,
+        constraints: tuple[str, ...] | None = None,
+        threads: int = 0,
+    ) -> None:
+        if horizon < 1 or rounds < 0 or not 0.0 < rate <= 1.0:
+            raise ConfigError(
+                f"barrier safeguard: horizon {horizon} and rounds {rounds} must not be below 1 and 0, 0 < rate <= 1"
+            )
+        low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
+        if not np.isfinite(high - low).all():
+            raise ConfigError("barrier safeguard: actions must have finite bounds")
+        self.engine, self.backup, self.horizon, self.rate, self.rounds = engine, backup, horizon, rate, rounds
+        self.low, self.high, self._difference = low, high, difference * (high - low)
+        self._kept = _components(engine, constraints)
+        self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))
+        self._one = Foresight(engine, 1, threads)
+        self._many = Foresight(engine, len(low), threads)
+        self._decay = (1.0 - rate) ** np.arange(1, horizon + 1)
+
+    def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
+        """Return what to execute in place of the proposed actions (N, na), for the engine's present state."""
+        n, everybody = len(proposed), np.arange(len(proposed))
+        wanted = np.clip(np.asarray(proposed, np.float64), self.low, self.high)
+        now = -self.engine.values()[:, self._kept]
+        backup = self._look(everybody, self.backup(self.engine))
+        floor = self._floor(now, backup.margins)
+        tried = self._look(everybody, wanted)
+        action, margins = tried.actions.copy(), tried.margins.copy()
+        rung = np.zeros(n, np.intp)
+        open_ = ~_above(margins, floor)
+        best = _Tried(action.copy(), margins.copy())
+        for k in range(1, self.rounds + 1):
+            ids = np.flatnonzero(open_)
+            if not ids.size:
+                break
+            action[ids] = self._corrected(ids, wanted, action, margins, floor)
+            tried = self._look(ids, action)
+            margins[ids] = tried.margins[ids]
+            rung[ids] = k
+            _keep_better(best, ids, action, margins)
+            open_[ids] = ~_above(margins[ids], floor[ids])
+        ids = np.flatnonzero(open_)
+        if ids.size:
+            action[ids], margins[ids], rung[ids] = backup.actions[ids], backup.margins[ids], self.rounds + 1
+            _keep_better(best, ids, action, margins)
+            lost = ids[margins[ids].min(axis=(1, 2)) < 0.0]
+            action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rounds + 2
+        worst = margins.min(axis=(1, 2))
+        return Safeguarded(
+            action.astype(proposed.dtype) if proposed.dtype.kind == "f" else action,
+            worst >= 0.0,
+            np.maximum(-worst, 0.0),
+            np.asarray((action != wanted).any(axis=1)),
+            worst >= 0.0,
+            rung,
+        )
+
+    def _floor(self, now: FloatArray, backup: FloatArray) -> FloatArray:
+        """Return what margins (N, T, K) must reach: of the present ones what the rate leaves, no more than the backup's."""
+        floor = np.minimum(self._decay[:, np.newaxis] * now[:, np.newaxis], backup)
+        return np.where(backup >= 0.0, np.maximum(floor, 0.0), floor)
+
+    def _look(self, ids: IntArray, actions: FloatArray) -> _Tried:
+        """Return margins (N, T, K) of actions (N, na) now and the backup's after; rows outside `ids` mean nothing."""
+        ahead = self._one
+        ahead.begin(ids)
+        margins = [-ahead.step(actions[:, np.newaxis])[:, 0, self._kept]]
+        margins += [-ahead.step(self.backup(ahead.copies)[:, np.newaxis])[:, 0, self._kept] for _ in range(self.horizon - 1)]
+        return _Tried(actions, np.stack(margins, axis=1))
+
+    def _corrected(
+        self, ids: IntArray, wanted: FloatArray, actions: FloatArray, margins: FloatArray, floor: FloatArray
+    ) -> FloatArray:
+        """Return for copies `ids` the actions closest to the wanted ones that meet the floor to first order, (len(ids), na)."""
+        ahead, n, na = self._many, *actions.shape
+        # differences away from the nearer bound
+        step = np.where(actions > 0.5 * (self.low + self.high), -self._difference, self._difference)
+        moved = actions[:, np.newaxis] + step[:, np.newaxis] * np.eye(na)
+        ahead.begin(ids)
+        found = [-ahead.step(moved)[..., self._kept]]
+        later = range(self.horizon - 1)
+        found += [-ahead.step(self.backup(ahead.copies).reshape(n, na, na))[..., self._kept] for _ in later]
+        slopes = (np.stack(found, axis=2)[ids] - margins[ids, np.newaxis]) / step[ids, :, np.newaxis, np.newaxis]
+        flat = slopes.reshape(len(ids), na, -1).swapaxes(1, 2)
+        room = (margins - floor - _TIGHTEN * (1.0 + np.abs(floor)))[ids].reshape(len(ids), -1)
+        if room.shape[1] > ROWS:
+            order = np.argpartition(room, ROWS, axis=1)[:, :ROWS]
+            room, flat = np.take_along_axis(room, order, 1), np.take_along_axis(flat, order[..., np.newaxis], 1)
+        offsets = room - np.einsum("kri,ki->kr", flat, actions[ids])
+        point: FloatArray = self._project(wanted[ids], -flat, offsets).point
+        return point
+
+
+def _above(margins: FloatArray, floor: FloatArray) -> BoolArray:
+    """Return (N,) whether all margins reach the floor."""
+    return np.asarray((margins >= floor - 1e-9 * (1.0 + np.abs(floor))).all(axis=(1, 2)))
+
+
+def _keep_better(best: _Tried, ids: IntArray, actions: FloatArray, margins: FloatArray) -> None:
+    """Note the actions of copies `ids` whose worst margin is better than what was noted."""
+    better = ids[margins[ids].min(axis=(1, 2)) > best.margins[ids].min(axis=(1, 2))]
+    best.actions[better], best.margins[better] = actions[better], margins[better]
+
+
+def _components(engine: Engine, names: tuple[str, ...] | None) -> IntArray:
+    """Return the columns of the constraint values that are kept.
+
+    Raises:
+        ConfigError: No such constraint.
+    """
+    known = engine.constraints.names
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"barrier safeguard: no constraint {name!r}; there are {', '.join(known)}")
+    columns = [
+        np.arange(part.start, part.stop)
+        for name, part in zip(known, engine.constraints.slices, strict=True)
+        if names is None or name in names
+    ]
+    return np.concatenate(columns)

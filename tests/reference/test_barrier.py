@@ -1,0 +1,153 @@
+"""Looking ahead is the future itself, and a barrier safeguard keeps what it verifies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.linalg import solve_discrete_are
+
+from saferl_controllers.backup import linear_backup, linearized, regulator
+from saferl_controllers.barrier import BarrierSafeguard
+from saferl_envs import make_task
+from saferl_envs.engine import Engine
+from saferl_envs.errors import ConfigError
+from saferl_envs.foresight import Foresight
+
+Array = np.ndarray[Any, Any]
+HOVER = np.full(2, 0.027 * 9.81 / 0.298 - 1.0)
+
+
+def engine(name: str, n: int, **kwargs: Any) -> Engine:
+    made = Engine(make_task(f"saferl/{name}", **kwargs), n, threads=1)
+    made.seed(np.arange(n))
+    made.reset()
+    return made
+
+
+def random_actions(copies: Engine, rng: np.random.Generator, branches: int = 1) -> Array:
+    low, high = copies.action_space.low, copies.action_space.high
+    return rng.uniform(low, high, (branches, copies.num_envs, len(low))).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("name", ["CartPoleBalance-v0", "HalfCheetahVelocity-v0", "Solo12Flat-v0", "QuadrotorCircle-v0"])
+def test_a_branch_is_what_would_have_happened(name: str) -> None:
+    rng = np.random.default_rng(0)
+    copies = engine(name, 3)
+    for _ in range(7):
+        copies.step(random_actions(copies, rng)[:, 0])
+    ahead = Foresight(copies, 2, threads=1)
+    ahead.begin()
+    plans = [random_actions(copies, rng, 2) for _ in range(5)]
+    foreseen = [ahead.step(plan) for plan in plans]
+    for plan, seen in zip(plans, foreseen, strict=True):
+        assert copies.step(plan[:, 1]).values.tobytes() == seen[:, 1].tobytes()
+        assert seen[:, 0].tobytes() != seen[:, 1].tobytes()
+
+
+def test_some_branches_alone_come_out_the_same() -> None:
+    rng = np.random.default_rng(0)
+    copies = engine("CartPoleBalance-v0", 4)
+    actions = random_actions(copies, rng, 3)
+    ahead = Foresight(copies, 3, threads=1)
+    ahead.begin()
+    everything = ahead.step(actions)
+    ahead.begin(np.array([1, 3]))
+    assert ahead.step(actions)[[1, 3]].tobytes() == everything[[1, 3]].tobytes()
+
+
+def test_looking_ahead_leaves_the_copies_alone() -> None:
+    copies = engine("CartPoleBalance-v0", 2)
+    before = {key: array.tobytes() for key, array in copies.state().items()}
+    ahead = Foresight(copies, 2, threads=1)
+    ahead.begin()
+    ahead.step(np.ones((2, 2, 1)))
+    assert {key: array.tobytes() for key, array in copies.state().items()} == before
+
+
+def test_regulator_solves_riccatis_equation() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(4, 4)) * 0.6, rng.normal(size=(4, 2))
+    q, r = rng.uniform(0.5, 2.0, 4), rng.uniform(0.5, 2.0, 2)
+    value = solve_discrete_are(a, b, np.diag(q), np.diag(r))
+    expected = np.linalg.solve(np.diag(r) + b.T @ value @ b, b.T @ value @ a)
+    np.testing.assert_allclose(regulator(a, b, q, r), expected, rtol=1e-7)
+
+
+def test_regulator_says_where_it_cannot() -> None:
+    with pytest.raises(ConfigError, match="does not settle"):
+        regulator(np.diag([2.0, 0.5]), np.array([[0.0], [1.0]]), np.ones(2), np.ones(1), most=3000)
+
+
+def test_linearized_pendulum_falls_as_the_textbook_says() -> None:
+    copies = engine("CartPoleBalance-v0", 1)
+    a, b = linearized(copies, np.zeros(2), np.zeros(2), np.zeros(1))
+    # a uniform rod of length 1 with rounded ends on a cart: the angle's unstable eigenvalue, and the push of a unit action
+    rates = np.log(np.linalg.eigvals(a).real.clip(1e-9)) / copies.control_timestep
+    assert rates.max() == pytest.approx(np.sqrt(1.5 * 9.81 / (1.0 - 0.75 * 0.1 / 1.1)), rel=0.05)
+    assert b[2, 0] > 0.0 > b[3, 0]
+
+
+def test_linear_backup_brings_a_robot_to_rest() -> None:
+    for name, rest in (("CartPoleBalance-v0", np.zeros(1)), ("QuadrotorCircle-v0", HOVER)):
+        copies = engine(name, 4)
+        backup = linear_backup(copies, np.zeros(copies.simulation.model.nq), rest)
+        for _ in range(400):
+            copies.step(backup(copies))
+        assert np.abs(copies.simulation.qpos).max() < 1e-2
+        assert np.abs(copies.simulation.qvel).max() < 1e-2
+
+
+def test_linear_backup_refuses_what_has_no_plain_coordinates() -> None:
+    copies = engine("AntVelocity-v0", 1)
+    with pytest.raises(ConfigError, match="free or ball joint"):
+        linear_backup(copies, copies.simulation.qpos[0], np.zeros(8))
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_what_is_verified_is_not_violated(adversarial: bool) -> None:
+    copies = engine("CartPoleBalance-v0", 8)
+    safeguard = BarrierSafeguard(copies, linear_backup(copies, np.zeros(2), np.zeros(1)), horizon=40, threads=1)
+    rng, signs = np.random.default_rng(0), np.array([1.0, -1.0] * 4)[:, np.newaxis]
+    corrected = 0
+    for _ in range(60):
+        proposed = signs if adversarial else random_actions(copies, rng)[:, 0]
+        found = safeguard.filter(copies.signals.view, proposed)
+        assert (np.abs(found.action) <= 1.0).all()
+        assert (found.action[~found.intervened] == proposed[~found.intervened]).all()
+        values = copies.step(found.action).values.max(axis=1)
+        assert found.verified.all()
+        assert (values <= 0.0).all()
+        corrected += int(found.intervened.sum())
+    assert corrected > (200 if adversarial else 20)
+
+
+def test_without_it_the_adversary_breaks_the_limits() -> None:
+    copies = engine("CartPoleBalance-v0", 2)
+    worst = max(copies.step(np.array([[1.0], [-1.0]])).values.max() for _ in range(60))
+    assert worst > 0.0
+
+
+def test_a_hopeless_state_is_said_to_be_one() -> None:
+    copies = engine("CartPoleBalance-v0", 2)
+    copies.simulation.set_state(np.arange(2), np.array([[0.49, 0.0], [0.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 0.0]]))
+    copies.signals.update()
+    safeguard = BarrierSafeguard(copies, linear_backup(copies, np.zeros(2), np.zeros(1)), horizon=40, threads=1)
+    found = safeguard.filter(copies.signals.view, np.zeros((2, 1)))
+    assert found.feasible.tolist() == [False, True]
+    assert found.slack[0] > 0.0 == found.slack[1]
+    assert not found.verified[0]
+
+
+def test_only_named_constraints_are_kept() -> None:
+    copies = engine("CartPoleBalance-v0", 2)
+    backup = linear_backup(copies, np.zeros(2), np.zeros(1))
+    safeguard = BarrierSafeguard(copies, backup, horizon=40, constraints=("pole_angle",), threads=1)
+    copies.simulation.set_state(np.arange(2), np.array([[0.6, 0.0], [0.0, 0.0]]), np.zeros((2, 2)))
+    copies.signals.update()
+    assert safeguard.filter(copies.signals.view, np.zeros((2, 1))).feasible.all()
+    with pytest.raises(ConfigError, match="no constraint 'pole'; there are cart_position, pole_angle"):
+        BarrierSafeguard(copies, backup, constraints=("pole",))
+    with pytest.raises(ConfigError, match="rate"):
+        BarrierSafeguard(copies, backup, rate=0.0)
