@@ -51,17 +51,19 @@ class ConstrainedVecEnv(VecEnv):
     Args:
         env: Id of a registered task or of any other Gymnasium environment, or copies that exist already.
         num_envs: Number of copies N, if they are made here.
+        env_id: What copies that exist already are copies of, for `spec`.
         **arguments: As for `saferl_envs.make.make_copies`: threads, constraints, limits, cost_limits, ...
 
     Attributes:
         last_step: The `Transition` of the last step, before resets.
     """
 
-    def __init__(self, env: str | Copies, num_envs: int = 1, **arguments: Any) -> None:
+    def __init__(self, env: str | Copies, num_envs: int = 1, *, env_id: str | None = None, **arguments: Any) -> None:
         self.copies = make_copies(env, num_envs, **arguments) if isinstance(env, str) else env
         num_envs = self.copies.num_envs
         self.last_step: Transition | None = None
-        self.spec = gymnasium.spec(env.rpartition(":")[2]) if isinstance(env, str) else None
+        name = env if isinstance(env, str) else env_id
+        self.spec = None if name is None else gymnasium.spec(name.rpartition(":")[2])
         self._renderer = self.copies.renderer(320, 240)
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, np.int64)

@@ -1,5 +1,21 @@
-"""Optimisation at run time: the safeguard contract and projections."""
+"""Optimisation at run time: projections, safeguards, and copies of an environment behind one.
 
+Importing this package registers every safeguard.
+"""
+
+from saferl_controllers import barrier
+from saferl_controllers.guarded import GuardedCopies
+from saferl_controllers.registry import SafeguardSettings, register_safeguard, safeguard_settings, safeguards
 from saferl_controllers.safeguard import BoxSafeguard, Safeguard, Safeguarded
 
-__all__ = ["BoxSafeguard", "Safeguard", "Safeguarded"]
+__all__ = [
+    "BoxSafeguard",
+    "GuardedCopies",
+    "Safeguard",
+    "SafeguardSettings",
+    "Safeguarded",
+    "barrier",
+    "register_safeguard",
+    "safeguard_settings",
+    "safeguards",
+]

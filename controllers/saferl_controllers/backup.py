@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -59,19 +60,10 @@ def linearized(engine: Engine, qpos: FloatArray, qvel: FloatArray, action: Float
     Raises:
         ConfigError: The model has a free or a ball joint.
     """
-    model = engine.simulation.model
-    if model.nq != model.nv:
-        raise ConfigError("a linear backup needs a model of hinges and slides; this one has a free or ball joint")
-    state, size = np.concatenate((qpos, qvel)), model.nq + model.nv
-    inputs = np.concatenate((state, action))
+    _require_plain(engine)
+    inputs, size = np.concatenate((qpos, qvel, action)), len(qpos) + len(qvel)
     moved = np.concatenate([inputs + sign * _STEP * np.eye(len(inputs)) for sign in (1.0, -1.0)])
-    trial = Simulation(model, len(moved), engine.simulation.substeps)
-    trial.set_state(np.arange(len(moved)), moved[:, : model.nq], moved[:, model.nq : size])
-    zeros = np.zeros(len(moved), np.uint64)
-    memory = engine.task.initial_memory(Noise(zeros, zeros, zeros))
-    trial.ctrl[:] = engine.task.control(moved[:, size:], memory)
-    trial.step()
-    after = np.concatenate((trial.qpos, trial.qvel), axis=1)
+    after = _after(engine, moved)
     slopes = (after[: len(inputs)] - after[len(inputs) :]).T / (2.0 * _STEP)
     return slopes[:, :size], slopes[:, size:]
 
@@ -106,23 +98,65 @@ def regulator(
     raise ConfigError("the linear-quadratic regulator does not settle; the robot cannot be held there by linear feedback")
 
 
+def resting_action(engine: Engine, qpos: FloatArray) -> FloatArray:
+    """Return the action (na,) that comes closest to holding a robot still at positions (nq,), gravity among what it holds."""
+    nv = engine.simulation.model.nv
+    low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
+    middle = np.where(np.isfinite(high - low), 0.5 * (low + high), 0.0)
+    after = _after(engine, np.concatenate((qpos, np.zeros(nv), middle))[np.newaxis])[0, len(qpos) :]
+    _, b = linearized(engine, qpos, np.zeros(nv), middle)
+    action: FloatArray = np.clip(middle - np.linalg.lstsq(b[len(qpos) :], after, rcond=None)[0], low, high)
+    return action
+
+
 def linear_backup(
     engine: Engine,
-    qpos: FloatArray,
-    action: FloatArray,
+    qpos: Sequence[float] | FloatArray | None = None,
+    action: FloatArray | None = None,
+    *,
     position_cost: float = 1.0,
     velocity_cost: float = 0.1,
     action_cost: float = 0.1,
 ) -> LinearBackup:
-    """Return the regulator that brings a robot to rest at `qpos` (nq,), where `action` (na,) holds it.
+    """Return the regulator that brings a robot to rest.
+
+    Args:
+        engine: Whose task and model.
+        qpos: (nq,) where it rests; None for the model's own positions.
+        action: (na,) what holds it there; None to find it.
+        position_cost: Of every coordinate, per square of its unit.
+        velocity_cost: Of every velocity.
+        action_cost: Of every action, in half ranges.
 
     Raises:
-        ConfigError: See `linearized` and `regulator`.
+        ConfigError: `qpos` has another length; or see `linearized` and `regulator`.
     """
-    rest, still = np.asarray(qpos, np.float64), np.zeros(engine.simulation.model.nv)
-    low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
-    a, b = linearized(engine, rest, still, np.asarray(action, np.float64))
+    model = engine.simulation.model
+    rest, still = np.array(model.qpos0 if qpos is None else qpos, np.float64), np.zeros(model.nv)
+    if rest.shape != (model.nq,):
+        raise ConfigError(f"backup: rest has {rest.size} positions, the model has {model.nq}")
+    low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(model))
+    _require_plain(engine)
+    hold = resting_action(engine, rest) if action is None else np.asarray(action, np.float64)
+    a, b = linearized(engine, rest, still, hold)
     costs = np.concatenate((np.full(len(rest), position_cost), np.full(len(still), velocity_cost)))
     scale = np.where(np.isfinite(high - low), 0.5 * (high - low), 1.0)
     gain = regulator(a, b, costs, action_cost / scale**2)
-    return LinearBackup(gain, np.concatenate((rest, still)), np.asarray(action, np.float64), low, high)
+    return LinearBackup(gain, np.concatenate((rest, still)), hold, low, high)
+
+
+def _require_plain(engine: Engine) -> None:
+    if engine.simulation.model.nq != engine.simulation.model.nv:
+        raise ConfigError("a linear backup needs a model of hinges and slides; this one has a free or ball joint")
+
+
+def _after(engine: Engine, inputs: FloatArray) -> FloatArray:
+    """Return positions and velocities (M, 2 nv) one control step after inputs (M, 2 nv + na)."""
+    model = engine.simulation.model
+    trial = Simulation(model, len(inputs), engine.simulation.substeps)
+    trial.set_state(np.arange(len(inputs)), inputs[:, : model.nq], inputs[:, model.nq : model.nq + model.nv])
+    zeros = np.zeros(len(inputs), np.uint64)
+    memory = engine.task.initial_memory(Noise(zeros, zeros, zeros))
+    trial.ctrl[:] = engine.task.control(inputs[:, model.nq + model.nv :], memory)
+    trial.step()
+    return np.concatenate((trial.qpos, trial.qvel), axis=1)

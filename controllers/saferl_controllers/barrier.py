@@ -17,10 +17,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from saferl_controllers.backup import Backup
+from saferl_controllers.backup import Backup, linear_backup
 from saferl_controllers.projection.fast import PolytopeProjection
+from saferl_controllers.registry import SafeguardSettings, register_safeguard
 from saferl_controllers.safeguard import Safeguard, Safeguarded
+from saferl_envs.copies import Copies
 from saferl_envs.engine import Engine
 from saferl_envs.errors import ConfigError
 from saferl_envs.foresight import Foresight
@@ -187,3 +190,49 @@ def _components(engine: Engine, names: tuple[str, ...] | None) -> IntArray:
         if names is None or name in names
     ]
     return np.concatenate(columns)
+
+
+@register_safeguard(
+    "barrier",
+    "barrier conditions along a look-ahead in the simulation with a linear backup; verifies what it lets pass",
+    "Agrawal and Sreenath 2017; Gurriet et al. 2018",
+)
+class BarrierSettings(SafeguardSettings):
+    """Settings of the barrier safeguard for robots of hinges and slides.
+
+    Attributes:
+        horizon: Control steps looked ahead.
+        rate: Share of its margin that a constraint may lose per step.
+        rounds: How often rows are taken anew.
+        difference: Of the finite differences, as a share of the actions' range.
+        constraints: Names of those to keep, or None for all.
+        rest: (nq,) positions at which the backup rests, or None for the model's own.
+        position_cost: Of the backup's regulator, per squared unit of every coordinate.
+        velocity_cost: The same of every velocity.
+        action_cost: The same of every action, in half ranges.
+    """
+
+    name: str = "barrier"
+    horizon: PositiveInt = 20
+    rate: float = Field(0.2, gt=0, le=1)
+    rounds: int = Field(3, ge=0)
+    difference: PositiveFloat = 1e-3
+    constraints: tuple[str, ...] | None = None
+    rest: tuple[float, ...] | None = None
+    position_cost: PositiveFloat = 1.0
+    velocity_cost: PositiveFloat = 0.1
+    action_cost: PositiveFloat = 0.1
+
+    def build(self, copies: Copies) -> BarrierSafeguard:
+        """Return the safeguard of copies of a simulated task."""
+        if not isinstance(copies, Engine):
+            raise ConfigError(
+                "safeguard barrier looks ahead in the simulation: it guards tasks of this suite, not other environments"
+            )
+        backup = linear_backup(
+            copies, self.rest, position_cost=self.position_cost, velocity_cost=self.velocity_cost, action_cost=self.action_cost
+        )
+        return BarrierSafeguard(
+            copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, difference=self.difference,
+            constraints=self.constraints, threads=copies.simulation.batch.nthread,
+        )  # fmt: skip

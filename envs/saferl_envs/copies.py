@@ -7,6 +7,7 @@ copies of any Gymnasium environment under a constraint set. Training, evaluation
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from saferl_envs.constraints import ConstraintSet
-from saferl_envs.signals import BoolArray, FloatArray, IntArray
+from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 Observation = Any
 """(N, obs) array, or a dictionary of such arrays where the observation space is a `Dict`."""
@@ -35,6 +36,7 @@ class Transition(NamedTuple):
         cost: (N,) sum of the costs of constraints that have a cost limit.
         episode_cost: (N,) running sum of `cost` over the episode.
         diverged: (N,) whether physics diverged.
+        extras: What goes into the info beside these, (N, ...) each; see `Copies.extras`.
     """
 
     observation: Observation
@@ -48,6 +50,7 @@ class Transition(NamedTuple):
     cost: FloatArray
     episode_cost: FloatArray
     diverged: BoolArray
+    extras: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class Renderer(Protocol):
@@ -76,6 +79,7 @@ class Copies(Protocol):
         control_timestep: Seconds per step, for video in real time.
         max_episode_steps: Steps before truncation.
         reward_names: Names of the reward terms.
+        extras: What a step's info holds beside what every environment's does: name to shape in one copy.
     """
 
     num_envs: int
@@ -83,6 +87,7 @@ class Copies(Protocol):
     control_timestep: float
     max_episode_steps: int
     reward_names: tuple[str, ...]
+    extras: Mapping[str, tuple[int, ...]]
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -104,6 +109,10 @@ class Copies(Protocol):
 
     def observe(self) -> Observation:
         """Return the present observation of every copy, new arrays."""
+        ...
+
+    def present(self) -> Signals:
+        """Return the present signals that constraints or somebody else required, (N, d) each, valid until the next step."""
         ...
 
     def values(self, ids: IntArray | None = None) -> FloatArray:
@@ -131,7 +140,7 @@ class Copies(Protocol):
         ...
 
     def metrics(self) -> Mapping[str, float]:
-        """Return numbers that say how training goes beside returns and costs, e.g. the level of difficulty reached."""
+        """Return by tag what says how training goes beside returns and costs, e.g. the level reached as ``task/level``."""
         ...
 
     def outcomes(self) -> Mapping[str, FloatArray]:

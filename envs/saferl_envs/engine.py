@@ -21,7 +21,7 @@ from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import ConstraintError, TaskError
 from saferl_envs.mujoco_signals import MujocoSignals
 from saferl_envs.noise import Noise
-from saferl_envs.signals import BoolArray, FloatArray, IntArray
+from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 from saferl_envs.simulation import Simulation
 from saferl_envs.spaces import action_space, observation_space
 from saferl_envs.task import Memory, Task
@@ -79,6 +79,7 @@ class Engine:
         self._all = np.arange(num_envs)
         self.reset()
         self.reward_names = tuple(task.reward(self.signals.view, self.memory))
+        self.extras: Mapping[str, tuple[int, ...]] = {}
         self.control_timestep = self.simulation.control_timestep
         self.action_space: spaces.Box = action_space(*task.action_bounds(model))
         self.observation_space: spaces.Box = observation_space(self.observe().shape[1])
@@ -139,6 +140,10 @@ class Engine:
     def observe(self) -> FloatArray:
         """Return the present observation of every copy, a new (N, obs) array."""
         return self.task.observe(self.signals.view, self.memory)
+
+    def present(self) -> Signals:
+        """Return the present signals that the task and its constraints require."""
+        return self.signals.view
 
     def values(self, ids: IntArray | None = None) -> FloatArray:
         """Return the present signed constraint values of all copies or of some, (N, K) or (len(ids), K)."""
@@ -234,8 +239,8 @@ class Engine:
             getattr(self, key)[:] = state[key]
 
     def metrics(self) -> Mapping[str, float]:
-        """Return the task's `metrics`."""
-        return self.task.metrics(self.memory)
+        """Return the task's `metrics` as ``task/<name>``."""
+        return {f"task/{name}": value for name, value in self.task.metrics(self.memory).items()}
 
     def outcomes(self) -> Mapping[str, FloatArray]:
         """Return the task's `outcomes`."""

@@ -19,7 +19,7 @@ from saferl_envs.gymnasium_renderer import TwinRenderer
 from saferl_envs.gymnasium_spaces import ActionLog, Actions, ObservationBatch, same_bits
 from saferl_envs.ledger import Ledger
 from saferl_envs.noise import Noise
-from saferl_envs.signals import BoolArray, FloatArray, IntArray
+from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 _UNLIMITED = 2**62  # steps
 _COUNTERS = ("seeds", "episodes", "steps", "episode_seeds")
@@ -85,6 +85,7 @@ class GymnasiumCopies:
         fps = env.metadata.get("render_fps") or 0
         self.control_timestep = 1.0 / (fps if fps > 0 else 30.0)
         self.reward_names: tuple[str, ...] = ("reward",)
+        self.extras: Mapping[str, tuple[int, ...]] = {}
         self._all = np.arange(num_envs)
         self.seeds = self._all.astype(np.uint64)
         self.episodes = np.zeros(num_envs, np.int64)
@@ -124,6 +125,10 @@ class GymnasiumCopies:
     def observe(self) -> Observation:
         """Return the present observation of every copy: a new (N, ...) array, or a dictionary of such for a `Dict` space."""
         return self._observation.copy()
+
+    def present(self) -> Signals:
+        """Return the present signals that the constraints read."""
+        return self._judge.signals.view
 
     def values(self, ids: IntArray | None = None) -> FloatArray:
         """Return the present signed constraint values of all copies or of some, (N, K) or (len(ids), K)."""

@@ -17,7 +17,8 @@ def step_info(constraints: ConstraintSet, transition: Transition) -> Info:
     """Return the info of a step for N copies, each entry with a leading axis N.
 
     Keys: ``constraint_values`` (N, K), ``constraint_costs`` (N, C), ``constraint_violation`` (N, C) of 0 and 1,
-    ``cost_<name>`` (N,), ``cost`` (N,), ``episode_cost`` (N,), ``diverged`` (N,), ``reward_<term>`` (N,).
+    ``cost_<name>`` (N,), ``cost`` (N,), ``episode_cost`` (N,), ``diverged`` (N,), ``reward_<term>`` (N,),
+    and the step's extras.
     """
     info: Info = {
         "constraint_values": transition.values,
@@ -31,6 +32,7 @@ def step_info(constraints: ConstraintSet, transition: Transition) -> Info:
         info[f"cost_{name}"] = transition.costs[:, i]
     for name, term in transition.reward_terms.items():
         info[f"reward_{name}"] = term
+    info.update(transition.extras)
     return info
 
 
@@ -49,6 +51,8 @@ def reset_info(engine: Copies, ids: IntArray | None = None) -> Info:
         info[f"cost_{name}"] = np.zeros(n)
     for name in engine.reward_names:
         info[f"reward_{name}"] = np.zeros(n)
+    for name, shape in engine.extras.items():
+        info[name] = np.zeros((n, *shape))
     return info
 
 

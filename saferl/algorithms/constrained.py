@@ -116,7 +116,7 @@ class ConstrainedAlgorithm(BaseAlgorithm):
         self.logger.record("rollout/violation_rate", float(violated.any(axis=-1).mean()))
         self.logger.record("rollout/reward_per_step", float(rewards.mean(dtype=np.float64)))
         for name, value in self.recorder.metrics().items():
-            self.logger.record(f"task/{name}", value)
+            self.logger.record(name, value)
 
 
 def limits_of(specs: list[dict[str, Any]], asked: Mapping[str, float]) -> dict[int, float]:

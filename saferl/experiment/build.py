@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
 from saferl.shards import SMALLEST_SHARD
 from saferl.vec import ConstrainedVecEnv
+from saferl_controllers.guarded import GuardedCopies
 from saferl_envs.copies import Copies, Observation
 from saferl_envs.errors import CheckpointError, ConfigError, choose
 from saferl_envs.make import make_copies as make_env_copies
@@ -33,13 +34,9 @@ def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
     """Return the training environment: batched copies, with observations and rewards normalised where asked."""
     if config.env.disturbances:
         raise ConfigError("env.disturbances are for evaluations: saferl evaluate RUN --env.disturbances.push 0.5")
-    base = ConstrainedVecEnv(
-        config.env.id,
-        config.env.num_envs,
-        threads=config.threads,
-        dump_dir=None if dump_dir is None else str(dump_dir),
-        **config.env.arguments(),
-    )
+    dumps = None if dump_dir is None else str(dump_dir)
+    copies = _copies(config, config.env.num_envs, config.env.arguments() | {"dump_dir": dumps})
+    base = ConstrainedVecEnv(copies, env_id=config.env.id)
     if base.copies.max_episode_steps >= UNLIMITED:
         raise ConfigError(f"{config.env.id} has no time limit, so its episodes may never end; set env.max_episode_steps")
     env: VecEnv = base
@@ -66,8 +63,13 @@ def _normalizable(space: spaces.Space[Any]) -> tuple[list[str] | None, bool]:
 
 def make_copies(config: TrainConfig, num_envs: int) -> Copies:
     """Return copies of the configured environment for evaluation, apart from training's."""
-    arguments = {**config.env.arguments(), **config.evaluation.kwargs}
-    return make_env_copies(config.env.id, num_envs, threads=config.threads, **arguments)
+    return _copies(config, num_envs, {**config.env.arguments(), **config.evaluation.kwargs})
+
+
+def _copies(config: TrainConfig, num_envs: int, arguments: Mapping[str, Any]) -> Copies:
+    """Return copies of the configured environment, behind its safeguard if it has one."""
+    copies = make_env_copies(config.env.id, num_envs, threads=config.threads, **arguments)
+    return copies if config.safeguard is None else GuardedCopies(copies, config.safeguard.build(copies))
 
 
 def discount(config: TrainConfig) -> float:

@@ -1,4 +1,4 @@
-"""What there is: environments with their constraints, methods, configurations, grids of benchmarks."""
+"""What there is: environments with their constraints, methods, safeguards, configurations, grids of benchmarks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.table import Table
 from saferl.algorithms import methods
 from saferl.experiment.config import builtin_configs
 from saferl.experiment.grid import builtin_grids
+from saferl_controllers.registry import safeguards
 from saferl_envs.engine import Engine
 from saferl_envs.errors import MissingPackageError
 from saferl_envs.tasks import make_task, task_ids
@@ -17,7 +18,7 @@ _SHOWN = ("name", "unit", "limit", "kind", "sense", "cost_limit", "components")
 
 
 def catalogue() -> dict[str, Any]:
-    """Return environments, methods, configurations and grids as JSON data."""
+    """Return environments, methods, safeguards, configurations and grids as JSON data."""
     environments: list[dict[str, Any]] = []
     for env_id in task_ids():
         try:
@@ -37,6 +38,7 @@ def catalogue() -> dict[str, Any]:
     return {
         "environments": environments,
         "methods": [{"name": m.name, "summary": m.summary, "paper": m.paper} for m in methods().values()],
+        "safeguards": [{"name": s.name, "summary": s.summary, "paper": s.paper} for s in safeguards().values()],
         "configs": sorted(builtin_configs()),
         "grids": sorted(builtin_grids()),
     }
@@ -54,13 +56,15 @@ def tables(found: dict[str, Any]) -> list[Table]:
         ]
         sizes = (str(env[k][0]) if env[k] else "-" for k in ("observation_shape", "action_shape"))
         environments.add_row(env["id"], *sizes, "\n".join(limits) or env["missing"])
-    known = Table("name", "what it does", "paper", title="methods", title_justify="left")
-    for m in found["methods"]:
-        known.add_row(m["name"], m["summary"], m["paper"])
+    described = []
+    for kind in ("methods", "safeguards"):
+        described.append(Table("name", "what it does", "paper", title=kind, title_justify="left"))
+        for item in found[kind]:
+            described[-1].add_row(item["name"], item["summary"], item["paper"])
     configs = Table("name", title="configurations (saferl train NAME)", title_justify="left")
     for name in found["configs"]:
         configs.add_row(name)
     grids = Table("name", title="grids (saferl benchmark NAME)", title_justify="left")
     for name in found["grids"]:
         grids.add_row(name)
-    return [environments, known, configs, grids]
+    return [environments, *described, configs, grids]

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from saferl.algorithms.registry import MethodSettings, settings_class
+from saferl_controllers.registry import SafeguardSettings, safeguard_settings, safeguards
 from saferl_envs.errors import ConfigError, choose
 
 
@@ -113,6 +114,7 @@ class TrainConfig(_Section):
     """Everything a training run is made of. The resolved form is stored in the run folder.
 
     Attributes:
+        safeguard: What stands between the policy and the environment, in training and evaluation, or None.
         device: ``auto`` takes a GPU when there is one.
         threads: Threads for physics, 0 for all cores; results do not depend on it.
         torch_threads: Threads for updates, 0 to choose by the width of the network; the last bits of the weights depend on it.
@@ -121,6 +123,7 @@ class TrainConfig(_Section):
 
     env: EnvConfig
     method: SerializeAsAny[MethodSettings]
+    safeguard: SerializeAsAny[SafeguardSettings] | None = None
     total_timesteps: PositiveInt = 1_000_000
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: str = "auto"
@@ -137,6 +140,15 @@ class TrainConfig(_Section):
             if "name" not in value:
                 raise ConfigError("key 'method.name' is missing")
             return settings_class(value["name"], "method.name").model_validate(value)
+        return value
+
+    @field_validator("safeguard", mode="before")
+    @classmethod
+    def _guard_by_name(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if "name" not in value:
+                raise ConfigError("key 'safeguard.name' is missing")
+            return safeguard_settings(value["name"], "safeguard.name").model_validate(value)
         return value
 
 
@@ -244,8 +256,9 @@ def explain(error: ValidationError, data: Mapping[str, Any], source: str) -> str
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path)
-    if error.title != TrainConfig.__name__ and not key.startswith("method"):
-        path, key = ["method", *path], ".".join(["method", *path])
+    section = "safeguard" if any(error.title == s.settings.__name__ for s in safeguards().values()) else "method"
+    if error.title != TrainConfig.__name__ and not key.startswith(section):
+        path, key = [section, *path], ".".join([section, *path])
     if first["type"] == "extra_forbidden":
         return choose("key", key, (".".join([*path[:-1], k]) for k in _valid_keys(path[:-1], data)), source)
     if first["type"] == "missing":
@@ -261,9 +274,10 @@ def _valid_keys(path: Iterable[str], data: Mapping[str, Any]) -> list[str]:
     for part in path:
         annotation = model.model_fields[part].annotation
         inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
-        if part == "method":
-            method = data.get("method")
-            model = settings_class(method.get("name") if isinstance(method, Mapping) else None)
+        if part in ("method", "safeguard"):
+            section = data.get(part)
+            name = section.get("name") if isinstance(section, Mapping) else None
+            model = settings_class(name) if part == "method" else safeguard_settings(name)
         elif inner:
             model = inner[0]
     return list(model.model_fields)

@@ -1,0 +1,152 @@
+"""Copies of an environment behind a safeguard: whoever steps them proposes actions, and what the safeguard says is executed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from saferl_controllers.safeguard import Safeguard, Safeguarded
+from saferl_envs.copies import Copies, Observation, Renderer, Transition, clip_actions
+from saferl_envs.errors import ConfigError
+from saferl_envs.signals import FloatArray, IntArray, Signals
+
+
+class GuardedCopies:
+    """`Copies` whose actions are proposals. Constraints, costs and rewards are of what was executed.
+
+    A learner sees the safeguard as a part of the environment: it stores what it proposed and the probability of that. Every
+    step's info says what was made of it: ``action_proposed``, ``action_executed`` (na,), ``intervened``,
+    ``safeguard_feasible``, ``safeguard_verified``, ``safeguard_rung``.
+
+    Args:
+        copies: What is guarded, with a Box of actions.
+        safeguard: Corrects actions for the copies' present state.
+
+    Raises:
+        ConfigError: Actions are not numbers.
+    """
+
+    def __init__(self, copies: Copies, safeguard: Safeguard) -> None:
+        if not isinstance(copies.action_space, spaces.Box):
+            raise ConfigError(f"a safeguard corrects actions that are numbers, not those of {copies.action_space}")
+        self.copies, self.safeguard = copies, safeguard
+        self.num_envs, self.constraints = copies.num_envs, copies.constraints
+        self.control_timestep, self.max_episode_steps = copies.control_timestep, copies.max_episode_steps
+        self.reward_names = copies.reward_names
+        width = copies.action_space.shape
+        flags = ("intervened", "safeguard_feasible", "safeguard_verified", "safeguard_rung")
+        self.extras: Mapping[str, tuple[int, ...]] = {
+            **copies.extras,
+            "action_proposed": width,
+            "action_executed": width,
+            **dict.fromkeys(flags, ()),
+        }
+        self._seen = _Seen()
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """The observation space of one copy."""
+        return self.copies.observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """The action space of one copy: of proposals and of what is executed."""
+        return self.copies.action_space
+
+    def seed(self, seeds: ArrayLike, ids: IntArray | None = None) -> None:
+        """Give some copies, or all, a seed each."""
+        self.copies.seed(seeds, ids)
+
+    def reset(self, ids: IntArray | None = None) -> None:
+        """Begin a new episode for some copies, or for all."""
+        self.copies.reset(ids)
+
+    def observe(self) -> Observation:
+        """Return the present observation of every copy."""
+        return self.copies.observe()
+
+    def present(self) -> Signals:
+        """Return the present signals."""
+        return self.copies.present()
+
+    def values(self, ids: IntArray | None = None) -> FloatArray:
+        """Return the present constraint values of all copies or of some."""
+        return self.copies.values(ids)
+
+    def step(self, actions: ArrayLike, ids: IntArray | None = None) -> Transition:
+        """Advance by one step with what the safeguard makes of the proposed actions (N, na), clipped to their bounds."""
+        proposed = clip_actions(self.action_space, np.asarray(actions))
+        began = time.perf_counter()
+        found = self.safeguard.filter(self.copies.present(), proposed)
+        self._seen.add(found, proposed, time.perf_counter() - began, ids)
+        transition = self.copies.step(found.action, ids)
+        told = {
+            "action_proposed": proposed,
+            "action_executed": found.action,
+            "intervened": found.intervened,
+            "safeguard_feasible": found.feasible,
+            "safeguard_verified": found.verified,
+            "safeguard_rung": found.rung,
+        }
+        return transition._replace(extras={**transition.extras, **told})
+
+    def renderer(self, width: int, height: int) -> Renderer:
+        """Return what draws the first copy."""
+        return self.copies.renderer(width, height)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything that decides how the copies go on. Safeguards keep nothing from step to step."""
+        return self.copies.state()
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on, bit for bit, from where `state` was taken."""
+        self.copies.load_state(state)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return the environment's metrics, and what the safeguard did since they were last asked for."""
+        return {**self.copies.metrics(), **self._seen.take()}
+
+    def outcomes(self) -> Mapping[str, FloatArray]:
+        """Return how episodes that end now have gone."""
+        return self.copies.outcomes()
+
+    def close(self) -> None:
+        """Free what the copies hold."""
+        self.copies.close()
+
+
+class _Seen:
+    """Sums over steps of what a safeguard did."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._actions = self._calls = 0
+
+    def add(self, found: Safeguarded, proposed: FloatArray, seconds: float, ids: IntArray | None) -> None:
+        which: Any = slice(None) if ids is None else ids
+        moved = np.linalg.norm((found.action - proposed)[which].reshape(len(found.intervened[which]), -1), axis=1)
+        sums = {
+            "intervention_rate": found.intervened[which].sum(),
+            "correction": moved.sum(),
+            "infeasible_rate": (~found.feasible[which]).sum(),
+            "verified_rate": found.verified[which].sum(),
+        }
+        for key, value in sums.items():
+            self._sums[key] = self._sums.get(key, 0.0) + float(value)
+        self._sums["solve_ms"] = self._sums.get("solve_ms", 0.0) + 1e3 * seconds
+        self._actions += len(moved)
+        self._calls += 1
+
+    def take(self) -> dict[str, float]:
+        """Return means over actions (``solve_ms``: over calls, each of all copies), and begin anew."""
+        means = {
+            f"safeguard/{key}": total / (self._calls if key == "solve_ms" else max(self._actions, 1))
+            for key, total in self._sums.items()
+        }
+        self._sums, self._actions, self._calls = {}, 0, 0
+        return means

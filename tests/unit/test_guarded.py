@@ -1,0 +1,151 @@
+"""Copies behind a safeguard: what is proposed, what is executed, and who sees which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from saferl.experiment.build import make_copies, make_model, make_vec_env
+from saferl.experiment.config import build_config
+from saferl.vec import ConstrainedVecEnv
+
+from saferl_controllers import BoxSafeguard, GuardedCopies, Safeguard, Safeguarded, safeguards
+from saferl_envs.errors import ConfigError
+from saferl_envs.make import make_copies as make_env_copies
+from saferl_envs.signals import FloatArray, Signals
+
+HALF = BoxSafeguard(np.array([-0.5]), np.array([0.5]))
+CONTENT: dict[str, Any] = {
+    "env": {"id": "saferl/CartPoleBalance-v0", "num_envs": 4},
+    "method": {"name": "ppo", "n_steps": 8, "batch_size": 16, "net_arch": [8, 8], "log_std_init": 1.0},
+    "safeguard": {"name": "barrier", "horizon": 10},
+    "threads": 1,
+}
+
+
+def cart_poles(n: int = 3, env_id: str = "saferl/CartPoleBalance-v0") -> Any:
+    return make_env_copies(env_id, n, threads=1)
+
+
+def test_the_environment_takes_what_the_safeguard_says() -> None:
+    guarded, plain = GuardedCopies(cart_poles(), HALF), cart_poles()
+    proposed = np.array([[0.2], [0.9], [-3.0]])
+    found, expected = guarded.step(proposed), plain.step(np.array([[0.2], [0.5], [-0.5]]))
+    for mine, other in zip(found[:-1], expected[:-1], strict=True):
+        np.testing.assert_equal(mine, other)
+    assert found.extras["action_proposed"].tolist() == [[0.2], [0.9], [-1.0]]  # as far as actions go
+    assert found.extras["action_executed"].tolist() == [[0.2], [0.5], [-0.5]]
+    assert found.extras["intervened"].tolist() == [False, True, True]
+
+
+def test_a_safeguard_that_allows_everything_changes_nothing() -> None:
+    guarded, plain = GuardedCopies(cart_poles(), BoxSafeguard(np.array([-1.0]), np.array([1.0]))), cart_poles()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        actions = rng.uniform(-1.0, 1.0, (3, 1)).astype(np.float32)
+        assert guarded.step(actions).observation.tobytes() == plain.step(actions).observation.tobytes()
+
+
+def test_safeguards_see_the_present_signals() -> None:
+    class Brake(Safeguard):
+        requires = frozenset({"joint_velocity"})
+
+        def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
+            action = -np.sign(signals["joint_velocity"][:, :1])
+            n = len(proposed)
+            yes, no = np.ones(n, np.bool_), np.zeros(n, np.bool_)
+            return Safeguarded(action, yes, np.zeros(n), action[:, 0] != proposed[:, 0], no, np.zeros(n, np.intp))
+
+    copies = GuardedCopies(cart_poles(), Brake())
+    for _ in range(5):
+        speed = copies.present()["joint_velocity"][:, :1].copy()
+        assert copies.step(np.zeros((3, 1))).extras["action_executed"].tolist() == (-np.sign(speed)).tolist()
+
+
+def test_steps_and_resets_tell_the_same_keys() -> None:
+    env = ConstrainedVecEnv(GuardedCopies(cart_poles(), HALF))
+    env.reset()
+    env.step_async(np.full((3, 1), 0.9))
+    _, _, _, infos = env.step_wait()
+    reset = env.reset_infos[0]
+    assert reset.keys() <= infos[0].keys()
+    for key in reset:
+        assert np.shape(reset[key]) == np.shape(infos[0][key])
+    assert infos[0]["intervened"] is True
+    assert infos[0]["action_executed"] == 0.5
+    assert reset["action_executed"] == 0.0
+
+
+def test_what_it_did_is_told_once() -> None:
+    guarded = GuardedCopies(cart_poles(), HALF)
+    assert guarded.metrics() == {}
+    guarded.step(np.array([[0.9], [0.0], [0.0]]))
+    guarded.step(np.array([[0.0], [1.0], [0.0]]))
+    metrics = guarded.metrics()
+    assert metrics["safeguard/intervention_rate"] == pytest.approx(2 / 6)
+    assert metrics["safeguard/correction"] == pytest.approx(0.9 / 6)
+    assert metrics["safeguard/infeasible_rate"] == 0.0
+    assert metrics["safeguard/solve_ms"] > 0.0
+    assert guarded.metrics() == {}
+    guarded.step(np.array([[0.9], [0.0], [0.0]]), np.array([1, 2]))
+    assert guarded.metrics()["safeguard/intervention_rate"] == 0.0  # only copies that were stepped count
+
+
+def test_the_learner_stores_what_it_proposed() -> None:
+    config = build_config({**CONTENT, "safeguard": {"name": "barrier", "horizon": 2, "rate": 0.01}}, "test")
+    env = make_vec_env(config)
+    model: Any = make_model(config, env)
+    executed = []
+    copies: Any = model.recorder._base.copies
+    step = copies.step
+
+    def noted(actions: Any, ids: Any = None) -> Any:
+        found = step(actions, ids)
+        executed.append(found.extras["action_executed"])
+        return found
+
+    copies.step = noted
+    model.learn(32)
+    stored = model.rollout_buffer.actions.reshape(4, 8, 1).swapaxes(0, 1)  # get() has flattened them copy by copy
+    differs = np.abs(np.clip(stored, -1.0, 1.0) - np.stack(executed[:8])).max(axis=(1, 2)) > 1e-6
+    assert differs.any()
+    assert (np.abs(stored) > 1.0).any()
+
+
+def test_evaluation_is_guarded_too() -> None:
+    config = build_config(CONTENT, "test")
+    assert isinstance(make_copies(config, 2), GuardedCopies)
+    assert not isinstance(make_copies(build_config({**CONTENT, "safeguard": None}, "test"), 2), GuardedCopies)
+
+
+def test_a_configuration_comes_back_from_its_json_form() -> None:
+    config = build_config(CONTENT, "test")
+    assert build_config(config.model_dump(mode="json"), "test") == config
+
+
+@pytest.mark.parametrize(
+    ("safeguard", "env_id", "words"),
+    [
+        ({"name": "wall"}, "saferl/CartPoleBalance-v0", "unknown safeguard 'wall'; valid: .*barrier"),
+        ({"horizon": 3}, "saferl/CartPoleBalance-v0", "'safeguard.name' is missing"),
+        ({"name": "barrier", "horizn": 3}, "saferl/CartPoleBalance-v0", "did you mean 'safeguard.horizon'"),
+        ({"name": "barrier", "rate": 2.0}, "saferl/CartPoleBalance-v0", "safeguard.rate"),
+        ({"name": "barrier", "rest": [1.0]}, "saferl/CartPoleBalance-v0", "rest has 1 positions, the model has 2"),
+        ({"name": "barrier", "constraints": ["pole"]}, "saferl/CartPoleBalance-v0", "no constraint 'pole'"),
+        ({"name": "barrier"}, "saferl/AntVelocity-v0", "hinges and slides"),
+    ],
+)
+def test_mistakes_are_named(safeguard: dict[str, Any], env_id: str, words: str) -> None:
+    content = {**CONTENT, "safeguard": safeguard, "env": {"id": env_id, "num_envs": 2}}
+    with pytest.raises(ConfigError, match=words):
+        make_vec_env(build_config(content, "test"))
+
+
+def test_actions_must_be_numbers() -> None:
+    tilt = {"family": "signal_limit", "name": "tilt", "signal": "observation", "components": ["observation_2"], "limit": 0.1}
+    discrete = make_env_copies("CartPole-v1", 2, constraints=[tilt])
+    with pytest.raises(ConfigError, match="numbers"):
+        GuardedCopies(discrete, HALF)
+    with pytest.raises(ConfigError, match="looks ahead in the simulation"):
+        safeguards()["barrier"].settings(name="barrier").build(discrete)
