@@ -10,7 +10,7 @@ import numpy as np
 from saferl_envs.engine import Engine
 from saferl_envs.errors import ConfigError
 from saferl_envs.noise import Noise
-from saferl_envs.signals import FloatArray
+from saferl_envs.signals import FloatArray, IntArray
 from saferl_envs.simulation import Simulation
 
 _STEP = 1e-5
@@ -45,6 +45,31 @@ class LinearBackup:
         """Return actions (M, na) for the present positions and velocities."""
         error = np.concatenate((copies.simulation.qpos, copies.simulation.qvel), axis=1) - self.target
         actions: FloatArray = np.clip(self.rest - np.einsum("ai,mi->ma", self.gain, error), self.low, self.high)
+        return actions
+
+
+class ReturningBackup:
+    """For robots driven by the speed of joints: each of these goes back to where it rests, in proportion to how far it is.
+
+    Args:
+        columns: (na,) which coordinate each action drives.
+        speeds: (na,) its speed under an action of 1.
+        target: (na,) where it rests.
+        gain: 1/s.
+        low: (na,) bounds of actions.
+        high: (na,) bounds of actions.
+    """
+
+    def __init__(
+        self, columns: IntArray, speeds: FloatArray, target: FloatArray, gain: float, low: FloatArray, high: FloatArray
+    ) -> None:
+        self.columns, self.speeds, self.target, self.gain = columns, speeds, target, gain
+        self.low, self.high = low, high
+
+    def __call__(self, copies: Engine) -> FloatArray:
+        """Return actions (M, na) for the present positions."""
+        away = copies.simulation.qpos[:, self.columns] - self.target
+        actions: FloatArray = np.clip(-self.gain * away / self.speeds, self.low, self.high)
         return actions
 
 
@@ -132,17 +157,42 @@ def linear_backup(
         ConfigError: `qpos` has another length; or see `linearized` and `regulator`.
     """
     model = engine.simulation.model
-    rest, still = np.array(model.qpos0 if qpos is None else qpos, np.float64), np.zeros(model.nv)
-    if rest.shape != (model.nq,):
-        raise ConfigError(f"backup: rest has {rest.size} positions, the model has {model.nq}")
+    rest, still = _positions(engine, qpos), np.zeros(model.nv)
     low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(model))
-    _require_plain(engine)
     hold = resting_action(engine, rest) if action is None else np.asarray(action, np.float64)
     a, b = linearized(engine, rest, still, hold)
     costs = np.concatenate((np.full(len(rest), position_cost), np.full(len(still), velocity_cost)))
     scale = np.where(np.isfinite(high - low), 0.5 * (high - low), 1.0)
     gain = regulator(a, b, costs, action_cost / scale**2)
     return LinearBackup(gain, np.concatenate((rest, still)), hold, low, high)
+
+
+def returning_backup(engine: Engine, qpos: Sequence[float] | FloatArray | None = None, *, gain: float = 4.0) -> ReturningBackup:
+    """Return what brings the joints that actions drive back to rest; what else moves is left alone.
+
+    Args:
+        engine: Whose task and model.
+        qpos: (nq,) where they rest; None for the model's own positions.
+        gain: 1/s.
+
+    Raises:
+        ConfigError: `qpos` has another length, or the model has a free or a ball joint.
+    """
+    rest = _positions(engine, qpos)
+    low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
+    _, b = linearized(engine, rest, np.zeros(len(rest)), np.clip(np.zeros(len(low)), low, high))
+    pushed = b[len(rest) :]
+    columns = np.abs(pushed).argmax(axis=0)
+    return ReturningBackup(columns, pushed[columns, np.arange(len(low))], rest[columns], gain, low, high)
+
+
+def _positions(engine: Engine, qpos: Sequence[float] | FloatArray | None) -> FloatArray:
+    _require_plain(engine)
+    model = engine.simulation.model
+    rest = np.array(model.qpos0 if qpos is None else qpos, np.float64)
+    if rest.shape != (model.nq,):
+        raise ConfigError(f"backup: rest has {rest.size} positions, the model has {model.nq}")
+    return rest
 
 
 def _require_plain(engine: Engine) -> None:

@@ -14,12 +14,12 @@ floor, are ours.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from saferl_controllers.backup import Backup, linear_backup
+from saferl_controllers.backup import Backup, linear_backup, returning_backup
 from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.registry import SafeguardSettings, register_safeguard
 from saferl_controllers.safeguard import Safeguard, Safeguarded
@@ -206,8 +206,11 @@ class BarrierSettings(SafeguardSettings):
         rounds: How often rows are taken anew.
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
+        backup: ``linear``, a linear-quadratic regulator about `rest`; or ``returning``, for robots driven by the speed of
+            joints, which go back to `rest` in proportion to how far they are.
         rest: (nq,) positions at which the backup rests, or None for the model's own.
-        position_cost: Of the backup's regulator, per squared unit of every coordinate.
+        gain: Of ``returning``, 1/s.
+        position_cost: Of the regulator, per squared unit of every coordinate.
         velocity_cost: The same of every velocity.
         action_cost: The same of every action, in half ranges.
     """
@@ -218,7 +221,9 @@ class BarrierSettings(SafeguardSettings):
     rounds: int = Field(3, ge=0)
     difference: PositiveFloat = 1e-3
     constraints: tuple[str, ...] | None = None
+    backup: Literal["linear", "returning"] = "linear"
     rest: tuple[float, ...] | None = None
+    gain: PositiveFloat = 4.0
     position_cost: PositiveFloat = 1.0
     velocity_cost: PositiveFloat = 0.1
     action_cost: PositiveFloat = 0.1
@@ -229,9 +234,14 @@ class BarrierSettings(SafeguardSettings):
             raise ConfigError(
                 "safeguard barrier looks ahead in the simulation: it guards tasks of this suite, not other environments"
             )
-        backup = linear_backup(
-            copies, self.rest, position_cost=self.position_cost, velocity_cost=self.velocity_cost, action_cost=self.action_cost
-        )
+        backup: Backup
+        if self.backup == "returning":
+            backup = returning_backup(copies, self.rest, gain=self.gain)
+        else:
+            backup = linear_backup(
+                copies, self.rest, position_cost=self.position_cost, velocity_cost=self.velocity_cost,
+                action_cost=self.action_cost,
+            )  # fmt: skip
         return BarrierSafeguard(
             copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, difference=self.difference,
             constraints=self.constraints, threads=copies.simulation.batch.nthread,

@@ -1,6 +1,16 @@
 """The tasks: one file per environment family; importing this package registers every id with Gymnasium."""
 
-from saferl_envs.tasks import cart_pole, catch, dm_control, half_cheetah_limits, quadrotor, solo12, solo12_terrain, velocity
+from saferl_envs.tasks import (
+    cart_pole,
+    catch,
+    dm_control,
+    half_cheetah_limits,
+    panda_reach,
+    quadrotor,
+    solo12,
+    solo12_terrain,
+    velocity,
+)
 from saferl_envs.tasks.registry import make_task, register_task, task_ids
 
 __all__ = [
@@ -9,6 +19,7 @@ __all__ = [
     "dm_control",
     "half_cheetah_limits",
     "make_task",
+    "panda_reach",
     "quadrotor",
     "register_task",
     "solo12",
