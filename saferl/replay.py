@@ -26,6 +26,7 @@ class Batch(NamedTuple):
         dones: (B, 1) 1 where a terminal state followed; a time limit is none.
         rewards: (B, 1).
         costs: (B, C) per-step costs.
+        violated: (B, C) whether each constraint was violated, 0 or 1.
     """
 
     observations: th.Tensor
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     dones: th.Tensor
     rewards: th.Tensor
     costs: th.Tensor
+    violated: th.Tensor
 
 
 class CostReplayBuffer(ReplayBuffer):
@@ -88,6 +90,7 @@ class CostReplayBuffer(ReplayBuffer):
             ends[:, np.newaxis],
             self._normalize_reward(self.rewards[at][:, np.newaxis], normalizer),
             self.costs[at],
+            self.violated[at].astype(np.float32),
         )
         return Batch(*map(self.to_torch, found))
 

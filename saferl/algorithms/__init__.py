@@ -1,5 +1,6 @@
 """The methods, one file each. Importing this package registers all of them."""
 
+from saferl.algorithms.acs import ACS
 from saferl.algorithms.cat import CaT
 from saferl.algorithms.cpo import CPO
 from saferl.algorithms.crpo import CRPO
@@ -13,8 +14,10 @@ from saferl.algorithms.registry import methods, register_method
 from saferl.algorithms.reload import ReloadSettings
 from saferl.algorithms.reload_sac import ReloadSAC
 from saferl.algorithms.sac import ConstrainedSAC
+from saferl.algorithms.td3 import ConstrainedTD3
 
 __all__ = [
+    "ACS",
     "CPO",
     "CRPO",
     "FOCOPS",
@@ -22,6 +25,7 @@ __all__ = [
     "CaT",
     "ConstrainedPPO",
     "ConstrainedSAC",
+    "ConstrainedTD3",
     "FixedMultipliers",
     "LagrangianPPO",
     "PenaltyPPO",

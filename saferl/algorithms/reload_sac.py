@@ -25,6 +25,7 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional
 
 from saferl.algorithms.constrained import limits_of
+from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.algorithms.registry import register_method
 from saferl.algorithms.sac import ConstrainedSAC, SACSettings
 from saferl.cost_critics import CostCritics
@@ -205,7 +206,7 @@ class ReloadSACSettings(SACSettings):
         sum_norm: Divide the mixture by ``1 + sum |w|``.
     """
 
-    algorithm: ClassVar[type[ConstrainedSAC]] = ReloadSAC
+    algorithm: ClassVar[type[ConstrainedOffPolicy]] = ReloadSAC
 
     name: str = "reload_sac"
     cost_limits: dict[str, float] = {}  # noqa: RUF012 - pydantic copies it
