@@ -1,6 +1,6 @@
 """ACS on TD3: actions are corrected until a safety critic says that enough of the lost safety is recovered.
 
-Zhang et al. 2023 (ACS, arXiv 2310.03379). With u(s) the discounted share of violating steps and U(s, a) the same once a is
+Chen et al. 2023 (ACS, arXiv 2310.03379). With u(s) the discounted share of violating steps and U(s, a) the same once a is
 taken, an action must satisfy::
 
     U(s, a) <= (1 - alpha) u(s) + alpha delta
@@ -281,7 +281,7 @@ class ACS(ConstrainedTD3):
 @register_method(
     "acs",
     "ACS on TD3: a learned chance-constraint safeguard corrects actions, with a recovery rate",
-    "Zhang et al. 2023, arXiv 2310.03379",
+    "Chen et al. 2023, arXiv 2310.03379",
 )
 class ACSSettings(TD3Settings):
     """Settings of ACS: TD3's, and the class's arguments.
