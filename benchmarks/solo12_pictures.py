@@ -23,6 +23,8 @@ from saferl_envs.engine import Engine
 
 COMMANDS = {"forward 1.0 m/s": ((3, 1, 1), 2), "sideways 0.7 m/s": ((1, 3, 1), 2), "turning 0.78 rad/s": ((1, 1, 3), 2)}
 """Grid of commands, and the seed that meets the one that is drawn."""
+CLIP_SEEDS = {"solo12": 2, "solo12_terrain": 11}
+"""Of the clips, under 1 m/s forward; on terrain it stands on the third level of slopes."""
 SHOWN = 2.0  # s
 SETTLED = 3.0  # s
 
@@ -84,8 +86,8 @@ def main() -> None:
     if "Terrain" not in config.env.id:
         draw_gait(config, checkpoint, options.out / "solo12_gait.png")
     video = VideoConfig(seconds=6.0, width=400, height=300)
-    rollout = render_rollout(commanded(config, (3, 1, 1)), checkpoint, video, seed=2)
     name = "solo12_terrain" if "Terrain" in config.env.id else "solo12"
+    rollout = render_rollout(commanded(config, (3, 1, 1)), checkpoint, video, seed=CLIP_SEEDS[name])
     write_mp4(options.out / f"{name}.mp4", rollout.frames, rollout.fps)
     Image.fromarray(rollout.frames[-1]).save(options.out / f"{name}.png", optimize=True)
     print(f"{name}: {len(rollout.frames)} frames; {rollout.notice or 'drawn with OpenGL'}")
