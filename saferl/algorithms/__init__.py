@@ -15,6 +15,7 @@ from saferl.algorithms.reload import ReloadSettings
 from saferl.algorithms.reload_sac import ReloadSAC
 from saferl.algorithms.sac import ConstrainedSAC
 from saferl.algorithms.td3 import ConstrainedTD3
+from saferl.algorithms.td3_lag import TD3Lagrangian
 
 __all__ = [
     "ACS",
@@ -31,6 +32,7 @@ __all__ = [
     "PenaltyPPO",
     "ReloadSAC",
     "ReloadSettings",
+    "TD3Lagrangian",
     "methods",
     "register_method",
 ]
