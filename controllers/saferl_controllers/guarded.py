@@ -47,6 +47,8 @@ class GuardedCopies:
             **dict.fromkeys(flags, ()),
         }
         self._seen = _Seen()
+        self._episode = {key: np.zeros(copies.num_envs) for key in ("intervention_rate", "infeasible_rate", "correction")}
+        self._steps = np.zeros(copies.num_envs, np.int64)
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -64,6 +66,9 @@ class GuardedCopies:
 
     def reset(self, ids: IntArray | None = None) -> None:
         """Begin a new episode for some copies, or for all."""
+        which: Any = slice(None) if ids is None else ids
+        for sums in (*self._episode.values(), self._steps):
+            sums[which] = 0
         self.copies.reset(ids)
 
     def observe(self) -> Observation:
@@ -83,7 +88,7 @@ class GuardedCopies:
         proposed = clip_actions(self.action_space, np.asarray(actions))
         began = time.perf_counter()
         found = self.safeguard.filter(self.copies.present(), proposed)
-        self._seen.add(found, proposed, time.perf_counter() - began, ids)
+        self._note(found, proposed, time.perf_counter() - began, ids)
         transition = self.copies.step(found.action, ids)
         told = {
             "action_proposed": proposed,
@@ -94,6 +99,14 @@ class GuardedCopies:
             "safeguard_rung": found.rung,
         }
         return transition._replace(extras={**transition.extras, **told})
+
+    def _note(self, found: Safeguarded, proposed: FloatArray, seconds: float, ids: IntArray | None) -> None:
+        which: Any = slice(None) if ids is None else ids
+        moved = np.linalg.norm((found.action - proposed).reshape(self.num_envs, -1), axis=1)
+        self._seen.add(found, moved, seconds, which)
+        self._steps[which] += 1
+        for key, part in zip(self._episode, (found.intervened, ~found.feasible, moved), strict=True):
+            self._episode[key][which] += part[which]
 
     def renderer(self, width: int, height: int) -> Renderer:
         """Return what draws the first copy."""
@@ -112,8 +125,9 @@ class GuardedCopies:
         return {**self.copies.metrics(), **self._seen.take()}
 
     def outcomes(self) -> Mapping[str, FloatArray]:
-        """Return how episodes that end now have gone."""
-        return self.copies.outcomes()
+        """Return how episodes that end now have gone, and what the safeguard did in them: ``safeguard/...``, means per step."""
+        own = {f"safeguard/{key}": sums / np.maximum(self._steps, 1) for key, sums in self._episode.items()}
+        return {**self.copies.outcomes(), **own}
 
     def close(self) -> None:
         """Free what the copies hold."""
@@ -127,19 +141,18 @@ class _Seen:
         self._sums: dict[str, float] = {}
         self._actions = self._calls = 0
 
-    def add(self, found: Safeguarded, proposed: FloatArray, seconds: float, ids: IntArray | None) -> None:
-        which: Any = slice(None) if ids is None else ids
-        moved = np.linalg.norm((found.action - proposed)[which].reshape(len(found.intervened[which]), -1), axis=1)
+    def add(self, found: Safeguarded, moved: FloatArray, seconds: float, which: Any) -> None:
+        """Note what became of the copies `which`, whose actions were moved by (N,), and how long all of it took."""
         sums = {
             "intervention_rate": found.intervened[which].sum(),
-            "correction": moved.sum(),
+            "correction": moved[which].sum(),
             "infeasible_rate": (~found.feasible[which]).sum(),
             "verified_rate": found.verified[which].sum(),
         }
         for key, value in sums.items():
             self._sums[key] = self._sums.get(key, 0.0) + float(value)
         self._sums["solve_ms"] = self._sums.get("solve_ms", 0.0) + 1e3 * seconds
-        self._actions += len(moved)
+        self._actions += len(moved[which])
         self._calls += 1
 
     def take(self) -> dict[str, float]:

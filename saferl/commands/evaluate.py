@@ -22,7 +22,8 @@ def add(commands: Commands) -> None:
         "evaluate",
         help="violation report of a run",
         epilog="The environment may be changed for the evaluation: --env.limits.speed 2, --env.kwargs.play true, "
-        "--env.disturbances.push 0.5. The report is then called report_changed.",
+        "--env.disturbances.push 0.5; and so may the safeguard: --safeguard.name barrier, or --safeguard null for none. The "
+        "report is then called report_changed.",
     )
     add_run(evaluate)
     evaluate.add_argument("--episodes", type=positive, default=100, help="episodes per policy (default 100)")

@@ -42,7 +42,8 @@ def evaluate(
         episodes: Episodes per policy.
         seed: Seed of the evaluation, apart from all training seeds.
         which: ``best`` (best feasible during training) or ``last`` checkpoint.
-        changes: ``{"env": {...}}`` laid over the run's configuration: other limits, keyword arguments, disturbances.
+        changes: Laid over the run's configuration: ``{"env": {...}}``, other limits, keyword arguments, disturbances; and
+            ``{"safeguard": {...}}``, what stands between the policy and the environment, or None for nothing.
 
     Returns:
         The report as JSON data. The top level repeats the deterministic policy's return and whether it is feasible;
@@ -125,7 +126,7 @@ def play_episodes(config: TrainConfig, model: ConstrainedAlgorithm, policy: str,
 
 
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    """Return a configuration whose environment is changed.
+    """Return a configuration whose environment or safeguard is changed.
 
     Raises:
         ConfigError: A change is of something else, or is invalid.
@@ -133,11 +134,13 @@ def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     if not changes:
         return config
     for key in changes:
-        if key != "env":
+        if key not in ("env", "safeguard"):
             raise ConfigError(
-                f"--{key.replace('_', '-')}: an evaluation can only change the environment, e.g. --env.limits.speed 2"
+                f"--{key.replace('_', '-')}: an evaluation can only change the environment and the safeguard, e.g. "
+                "--env.limits.speed 2, --safeguard.name barrier, --safeguard null"
             )
-    for key in changes["env"] if isinstance(changes["env"], Mapping) else ("env",):
+    env = changes.get("env", {})
+    for key in env if isinstance(env, Mapping) else ("env",):
         if key not in CHANGEABLE:
             raise ConfigError(choose("key", key, CHANGEABLE, "the environment of an evaluation, --env"))
     return build_config(merge(config.model_dump(), changes), "command line")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from saferl.experiment.build import make_copies, make_model, make_vec_env
 from saferl.experiment.config import build_config
+from saferl.experiment.evaluate import evaluate
+from saferl.experiment.train import train
 from saferl.vec import ConstrainedVecEnv
 
 from saferl_controllers import BoxSafeguard, GuardedCopies, Safeguard, Safeguarded, safeguards
@@ -111,6 +113,19 @@ def test_the_learner_stores_what_it_proposed() -> None:
     differs = np.abs(np.clip(stored, -1.0, 1.0) - np.stack(executed[:8])).max(axis=(1, 2)) > 1e-6
     assert differs.any()
     assert (np.abs(stored) > 1.0).any()
+
+
+def test_a_policy_is_evaluated_behind_one_and_without(tmp_path: Any) -> None:
+    content = {**CONTENT, "total_timesteps": 64, "evaluation": {"times": 0, "episodes": 1}, "video": {"seconds": 0}}
+    run = train(build_config({**content, "safeguard": None}, "test"), tmp_path / "run")
+    barrier = {"safeguard": {"name": "barrier", "horizon": 20}, "env": {"max_episode_steps": 40}}
+    report = evaluate(run.path, episodes=2, which="last", changes=barrier)
+    assert 0.0 < report["stochastic"]["task"]["safeguard/intervention_rate"] <= 1.0
+    assert report["stochastic"]["any_violation_rate"] == 0.0
+    bare = evaluate(run.path, episodes=2, which="last", changes={"safeguard": None})
+    assert "safeguard/intervention_rate" not in bare["stochastic"]["task"]
+    with pytest.raises(ConfigError, match="can only change the environment and the safeguard"):
+        evaluate(run.path, episodes=2, which="last", changes={"method": {"name": "ppo"}})
 
 
 def test_evaluation_is_guarded_too() -> None:
