@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, Row, folder, read_rows
-from benchmarks.solo12_runs import RUNS, both_policies
+from benchmarks.solo12_runs import HARD, LIMITED, RUNS, both_policies
+from benchmarks.solo12_runs import STYLE as STYLES
 
 TOPIC = "solo12_alternatives"
 RAW, PLOT = "rows.csv", "tracking_against_violations.png"
@@ -53,6 +54,24 @@ def means(arm: str, key: str, policy: str = "deterministic") -> float:
 def of(arm: str) -> list[Row]:
     """Return the rows of an arm."""
     return [row for row in read_rows(TOPIC, RAW) if row["arm"] == arm]
+
+
+def table() -> list[str]:
+    """Return the lines of a Markdown table of the arms: means over seeds, deterministic policy."""
+    columns = {
+        "tracking, %": lambda arm: f"{100 * means(arm, 'tracking'):.0f}",
+        "velocity error, m/s": lambda arm: f"{means(arm, 'velocity_error'):.2f}",
+        "episodes with a fall, %": lambda arm: f"{100 * means(arm, 'fallen'):.1f}",
+        "violated constraints per step": lambda arm: f"{means(arm, 'all'):.2f}",
+        "of them soft": lambda arm: f"{sum(means(arm, name) for name in LIMITED):.3f}",
+        "hard": lambda arm: f"{sum(means(arm, name) for name in HARD):.4f}",
+        "style": lambda arm: f"{sum(means(arm, name) for name in STYLES):.3f}",
+    }
+    lines = ["| " + " | ".join(["", "seeds", *columns]) + " |", "|---|" + "---|" * (1 + len(columns))]
+    for arm, (title, _, _) in ARMS.items():
+        if of(arm):
+            lines.append("| " + " | ".join([title, str(len(of(arm))), *(show(arm) for show in columns.values())]) + " |")
+    return lines
 
 
 def draw(path: Path) -> None:

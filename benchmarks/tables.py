@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -12,10 +13,12 @@ from benchmarks.evidence import RESULTS
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/results.md", "docs/solo12.md")
 BLOCK = re.compile(r"(<!-- claims:(?P<topics>[\w,]+)(?P<full>:full)? -->\n).*?(<!-- /claims -->)", re.DOTALL)
+ROWS = re.compile(r"(<!-- rows:(?P<topic>\w+) -->\n).*?(<!-- /rows -->)", re.DOTALL)
+"""A block that a topic's own `table` makes of its raw rows."""
 
 
 def render(text: str) -> str:
-    """Return a page with its blocks of claims filled in from the summaries."""
+    """Return a page with its blocks filled in: of claims from the summaries, of rows from the raw files."""
 
     def fill(block: re.Match[str]) -> str:
         topics = block["topics"].split(",")
@@ -25,7 +28,11 @@ def render(text: str) -> str:
             lines = [line for topic in topics for line in section(topic)]
         return block.group(1) + "\n".join(lines) + "\n" + block.group(4)
 
-    return BLOCK.sub(fill, text)
+    def rows(block: re.Match[str]) -> str:
+        topic = importlib.import_module(f"benchmarks.{block['topic']}")
+        return block.group(1) + "\n".join(topic.table()) + "\n" + block.group(3)
+
+    return ROWS.sub(rows, BLOCK.sub(fill, text))
 
 
 def summary(topic: str) -> list[dict[str, Any]]:
