@@ -27,6 +27,7 @@ class Batch(NamedTuple):
         rewards: (B, 1).
         costs: (B, C) per-step costs.
         violated: (B, C) whether each constraint was violated, 0 or 1.
+        values: (B, K) signed constraint values after the step.
     """
 
     observations: th.Tensor
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     rewards: th.Tensor
     costs: th.Tensor
     violated: th.Tensor
+    values: th.Tensor
 
 
 class CostReplayBuffer(ReplayBuffer):
@@ -91,6 +93,7 @@ class CostReplayBuffer(ReplayBuffer):
             self._normalize_reward(self.rewards[at][:, np.newaxis], normalizer),
             self.costs[at],
             self.violated[at].astype(np.float32),
+            self.values[at],
         )
         return Batch(*map(self.to_torch, found))
 

@@ -10,6 +10,7 @@ from saferl.algorithms.lagrangian import LagrangianPPO
 from saferl.algorithms.p3o import P3O
 from saferl.algorithms.penalty import PenaltyPPO
 from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.qp_layer import QPLayer
 from saferl.algorithms.registry import methods, register_method
 from saferl.algorithms.reload import ReloadSettings
 from saferl.algorithms.reload_sac import ReloadSAC
@@ -30,6 +31,7 @@ __all__ = [
     "FixedMultipliers",
     "LagrangianPPO",
     "PenaltyPPO",
+    "QPLayer",
     "ReloadSAC",
     "ReloadSettings",
     "TD3Lagrangian",

@@ -1,0 +1,207 @@
+"""TD3 behind a safeguard that it learns: what is executed is a correction of what the actor proposes.
+
+Critics learn from what was executed, exploration noise comes before the correction, and the trained policy brings its
+safeguard along: `predict` corrects too.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch as th
+from pydantic import Field
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.utils import polyak_update
+from torch.nn import functional
+
+from saferl.algorithms.td3 import ConstrainedTD3, TD3Settings
+from saferl.replay import Batch
+from saferl_envs.errors import ConfigError, choose
+
+Array = np.ndarray[Any, Any]
+
+
+class Corrected(NamedTuple):
+    """What became of N proposed actions, scaled to [-1, 1].
+
+    Attributes:
+        actions: (N, na) to execute.
+        intervened: (N,) whether an action was changed.
+        feasible: (N,) whether the safeguard is content with what is executed.
+    """
+
+    actions: Array
+    intervened: Array
+    feasible: Array
+
+
+class GuardedTD3(ConstrainedTD3):
+    """TD3 whose actions are corrected once a first part of the training is over.
+
+    Args:
+        policy: As for SB3's TD3.
+        env: An environment with constraints.
+        warmup_fraction: Part of the training before corrections begin, while what they go by is learned.
+        guarded: Names of the constraints that are guarded, or None for all.
+        **kwargs: Further arguments of `ConstrainedTD3`.
+
+    Attributes:
+        corrects: Whether `predict` corrects actions too; set it to False to see the actor alone.
+
+    Raises:
+        ConfigError: A name is of no constraint.
+    """
+
+    corrects: bool = True
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *args: Any,
+        warmup_fraction: float = 0.1,
+        guarded: tuple[str, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.warmup_fraction, self.guarded = warmup_fraction, guarded
+        self._proposes = False
+        self._sums, self._seen = np.zeros(4), 0
+        super().__init__(policy, env, *args, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        names = [spec["name"] for spec in self.constraint_specs]
+        for name in self.guarded or ():
+            if name not in names:
+                raise ConfigError(choose("constraint", name, names, "method.guarded"))
+        self._columns = [c for c, name in enumerate(names) if self.guarded is None or name in self.guarded]
+
+    @abstractmethod
+    def correct(self, observations: Any, proposed: Array) -> Corrected:
+        """Return what is executed in place of proposed actions.
+
+        Args:
+            observations: (N, ...) as the learner sees them.
+            proposed: (N, na) scaled to [-1, 1].
+        """
+
+    @abstractmethod
+    def learn_safeguard(self, batch: Batch, following: th.Tensor) -> dict[str, th.Tensor]:
+        """Take a gradient step of what corrections go by; return what is logged.
+
+        Args:
+            batch: Transitions.
+            following: (B, na) the target actor's actions in the next states, with noise.
+        """
+
+    def pressure_loss(self, batch: Batch, actions: th.Tensor) -> th.Tensor:
+        """Return what draws the actor to actions that need no correction; by default nothing."""
+        return actions.new_zeros(())
+
+    def follow_safeguard(self) -> None:
+        """Move slow copies of what corrections go by."""
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done; all of it for a policy that is only played."""
+        total = getattr(self, "_total_timesteps", 0)
+        return min(self.num_timesteps / total, 1.0) if total else 1.0
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the actor's actions, corrected unless `corrects` says otherwise."""
+        actions, state = super().predict(observation, *args, **kwargs)
+        if self._proposes or not self.corrects:
+            return actions, state
+        seen, single = self.policy.obs_to_tensor(observation)
+        scaled = self.policy.scale_action(np.atleast_2d(actions))
+        executed = self.policy.unscale_action(self.correct(seen, scaled).actions)
+        return (executed if single else executed[0]), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[Array, Array]:
+        self._proposes = True
+        try:
+            action, proposed = super()._sample_action(learning_starts, action_noise, n_envs)
+        finally:
+            self._proposes = False
+        if self.progress < self.warmup_fraction or self.num_timesteps < learning_starts:
+            return action, proposed
+        began = time.perf_counter()
+        found = self.correct(self.policy.obs_to_tensor(np.asarray(self._last_obs))[0], proposed)
+        elapsed = 1e3 * (time.perf_counter() - began)
+        moved = np.linalg.norm(found.actions - proposed, axis=1).sum()
+        self._sums += (found.intervened.sum(), moved, (~found.feasible).sum(), elapsed * len(proposed))
+        self._seen += len(proposed)
+        return self.policy.unscale_action(found.actions), found.actions
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Take gradient steps of critics, of what corrections go by, and of the actor."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, *self._own_optimizers()])
+        seen = []
+        for _ in range(gradient_steps):
+            self._n_updates += 1
+            seen.append(self._step(self._buffer.draw(batch_size, self._vec_normalize_env)))
+        for name in dict.fromkeys(key for found in seen for key in found):
+            values = [found[name] for found in seen if name in found]
+            self.logger.record(f"train/{name}", float(th.stack(values).mean()))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if self._seen:
+            tags = ("intervention_rate", "correction", "infeasible_rate", "solve_ms")
+            for tag, value in zip(tags, self._sums / self._seen, strict=True):
+                self.logger.record(f"safeguard/{tag}", float(value))
+            self._sums, self._seen = np.zeros(4), 0
+
+    def _own_optimizers(self) -> list[th.optim.Optimizer]:
+        return []
+
+    def _step(self, batch: Batch) -> dict[str, th.Tensor]:
+        """Take one gradient step of everything; the actor's is delayed."""
+        with th.no_grad():
+            noise = th.randn_like(batch.actions) * self.target_policy_noise
+            noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
+            following = (self.actor_target(batch.next_observations) + noise).clamp(-1.0, 1.0)
+            q = th.cat(self.critic_target(batch.next_observations, following), dim=1).amin(dim=1, keepdim=True)
+            target = batch.rewards + (1.0 - batch.dones) * self.gamma * q
+        twins = self.critic(batch.observations, batch.actions)
+        critic_loss = th.stack([functional.mse_loss(q, target) for q in twins]).sum()
+        self.critic.optimizer.zero_grad()
+        critic_loss.backward()  # type: ignore[no-untyped-call]
+        self.critic.optimizer.step()
+        found = {"critic_loss": critic_loss.detach(), **self.learn_safeguard(batch, following)}
+        if self._n_updates % self.policy_delay == 0:
+            actions = self.actor(batch.observations)
+            actor_loss = -self.critic.q1_forward(batch.observations, actions).mean() + self.pressure_loss(batch, actions)
+            self.actor.optimizer.zero_grad()
+            actor_loss.backward()  # type: ignore[no-untyped-call]
+            self.actor.optimizer.step()
+            found["actor_loss"] = actor_loss.detach()
+            for network, slow in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
+                polyak_update(network.parameters(), slow.parameters(), self.tau)
+            self.follow_safeguard()
+        return found
+
+    def _features(self, observations: Any) -> th.Tensor:
+        with th.no_grad():
+            return self.actor.extract_features(observations, self.actor.features_extractor)
+
+
+class GuardedTD3Settings(TD3Settings):
+    """What the settings of such methods share.
+
+    Attributes:
+        warmup_fraction: See `GuardedTD3`.
+        guarded: See `GuardedTD3`.
+    """
+
+    warmup_fraction: float = Field(0.1, ge=0, le=1)
+    guarded: tuple[str, ...] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the algorithm's keyword arguments: every setting that TD3 does not have is one."""
+        own = type(self).model_fields.keys() - TD3Settings.model_fields.keys()
+        return {**super().arguments(), **{key: getattr(self, key) for key in sorted(own)}}
