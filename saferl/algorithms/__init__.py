@@ -1,6 +1,7 @@
 """The methods, one file each. Importing this package registers all of them."""
 
 from saferl.algorithms.acs import ACS
+from saferl.algorithms.acs_ppo import ACSPPO
 from saferl.algorithms.cat import CaT
 from saferl.algorithms.cpo import CPO
 from saferl.algorithms.crpo import CRPO
@@ -20,6 +21,7 @@ from saferl.algorithms.td3_lag import TD3Lagrangian
 
 __all__ = [
     "ACS",
+    "ACSPPO",
     "CPO",
     "CRPO",
     "FOCOPS",

@@ -1,0 +1,250 @@
+"""ACS on PPO: an upper policy that proposes, and corrections by learned advantages of costs.
+
+Chen et al. 2023 (ACS, arXiv 2310.03379); the author's public script is on-policy. With u_i(s) the discounted cost of
+constraint i per step, A_i(s, a) how much an action adds to it, and delta_i what its cost limit allows per step, an action must
+satisfy, for every constraint with a cost limit at once::
+
+    A_i(s, a) <= alpha (delta_i - u_i(s))
+
+which is ``U_i <= (1 - alpha) u_i + alpha delta_i`` of `saferl.algorithms.acs` with ``U = u + A``. Linearised about the
+proposal, these are rows of a quadratic program. The upper policy climbs ``A_reward - pressure sum_i A_i``, the script's
+``r - 0.1 c``; the safeguard is a part of its environment, so the buffer keeps what was proposed and the probability of that.
+
+**Reconstruction:** as there. The script learns one label per trajectory, whether its cost stays below 25; learning advantages
+of each constraint's own cost, and all constraints at once, are ours. The advantage networks regress on the same estimates that
+the policy learns from, so corrections are as good as those are.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from pydantic import Field, PositiveInt
+from stable_baselines3.common.vec_env import VecEnv
+from torch.nn import functional
+
+from saferl.algorithms.guarded_td3 import Corrected
+from saferl.algorithms.mixed_ppo import MixedPPO, MixedSettings, Standardized
+from saferl.algorithms.ppo import ConstrainedPPO
+from saferl.algorithms.registry import register_method
+from saferl.cost_critics import CostCritics
+from saferl.rollout_tensors import Rollout
+from saferl_controllers.projection.fast import PolytopeProjection
+from saferl_envs.errors import ConfigError
+
+Array = np.ndarray[Any, Any]
+_ENDLESS = 1e6
+"""In place of infinity, where nothing is known yet."""
+
+
+class AdvantageCritics(CostCritics):
+    """Networks of what an action adds to each cost, and what is allowed, which a policy that is only played needs too.
+
+    Attributes:
+        allowed: (C,) cost per step that the limits allow; infinite until a first cost is known.
+    """
+
+    allowed: th.Tensor
+
+    def __init__(self, inputs: int, members: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(inputs, members, *args, **kwargs)
+        self.register_buffer("allowed", th.full((members,), th.inf, dtype=th.float64))
+
+
+class ACSPPO(MixedPPO):
+    """PPO behind a chance-constraint safeguard that it learns.
+
+    Args:
+        policy: As for SB3's PPO.
+        env: An environment with a Box of actions and at least one constraint with a cost limit, all of them ``<=``.
+        alpha: The recovery rate, in (0, 1].
+        warmup_fraction: Part of the training before corrections begin.
+        rounds: Projections at most per action.
+        pressure: Weight of costs in what the upper policy climbs, in reward per unit of cost.
+        safety_net_arch: Hidden widths of the advantage networks.
+        **kwargs: Further arguments of `MixedPPO`.
+
+    Attributes:
+        corrects: Whether `predict` corrects actions too; set it to False to see the upper policy alone.
+
+    Raises:
+        ConfigError: Actions are not a Box, or a constraint is not one to stay below.
+    """
+
+    corrects: bool = True
+    advantage_critics: AdvantageCritics
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *args: Any,
+        alpha: float = 0.8,
+        warmup_fraction: float = 0.1,
+        rounds: int = 3,
+        pressure: float = 0.1,
+        safety_net_arch: tuple[int, ...] = (64, 64),
+        **kwargs: Any,
+    ) -> None:
+        space = getattr(env, "action_space", None)
+        if space is not None and not isinstance(space, spaces.Box):
+            raise ConfigError(f"method acs_ppo corrects actions: it needs a Box as action space, got {type(space).__name__}")
+        self.alpha, self.warmup_fraction, self.rounds, self.pressure = alpha, warmup_fraction, rounds, pressure
+        self.safety_net_arch = tuple(safety_net_arch)
+        self._proposes = False
+        self._sums, self._seen = np.zeros(4), 0
+        super().__init__(policy, env, *args, **kwargs)
+
+    def set_limits(self, limits: list[float], senses: list[str]) -> None:
+        """Note the limits; what they allow per step follows from episodes' lengths."""
+        if any(sense != "<=" for sense in senses):
+            raise ConfigError("method acs_ppo keeps costs below their limits; a constraint with another sense has none")
+        self._limits = np.array(limits)
+
+    def see_costs(self, costs: Array | None) -> None:
+        """Learn from episodes' lengths what the limits allow per step."""
+        if costs is not None:
+            self.advantage_critics.allowed.copy_(th.from_numpy(self._limits * self.per_step()))
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        low, high = self.action_space.low.astype(np.float64), self.action_space.high.astype(np.float64)  # type: ignore[attr-defined]
+        finite = np.isfinite(high - low)
+        self._half = np.where(finite, 0.5 * np.where(finite, high - low, 2.0), 1.0).ravel()
+        self._project = PolytopeProjection(low.ravel(), high.ravel(), 1.0 / np.square(self._half))
+        self.advantage_critics = AdvantageCritics(
+            self.policy.features_dim + len(self._half), len(self.limited), self.safety_net_arch, self.policy.activation_fn,
+            learning_rate=1e-3, scale=self.cost_critics.scale,
+        ).to(self.device)  # fmt: skip
+
+    def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
+        """Return what the upper policy climbs."""
+        return reward - self.pressure * costs.sum(dim=1)
+
+    def correct(self, observations: Any, proposed: Array) -> Corrected:
+        """Return what is executed in place of proposed actions (N, na), in the environment's unit."""
+        features = self._features(observations)
+        with th.no_grad():
+            used = self.cost_critics(features).cpu().double().numpy()
+        allowed = self.advantage_critics.allowed.cpu().numpy()
+        room = np.minimum(self.alpha * (allowed - used), _ENDLESS)
+        low, high = self._project.box.low, self._project.box.high
+        wanted = np.clip(np.asarray(proposed, np.float64), low, high)
+        action = wanted.copy()
+        added, slopes = self._added(features, action)
+        best, least = action.copy(), (added - room).max(axis=1)
+        for _ in range(self.rounds):
+            ids = np.flatnonzero(least > 0.0)
+            if not ids.size:
+                break
+            offsets = (room - added + np.einsum("nci,ni->nc", slopes, action))[ids]
+            action[ids] = self._project(wanted[ids], slopes[ids], offsets).point
+            added, slopes = self._added(features, action)
+            excess = (added - room).max(axis=1)
+            better = excess < least
+            best[better], least[better] = action[better], excess[better]
+        return Corrected(best, (best != wanted).any(axis=1), least <= 0.0)
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the upper policy's actions, corrected unless `corrects` says otherwise."""
+        actions, state = super().predict(observation, *args, **kwargs)
+        if not self.corrects:
+            return actions, state
+        seen, shape = self.policy.obs_to_tensor(observation)[0], actions.shape
+        executed = self.correct(seen, actions.reshape(-1, len(self._half))).actions.astype(actions.dtype)
+        return executed.reshape(shape), state
+
+    def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> bool:
+        """Collect a rollout through the safeguard."""
+        progress = self.num_timesteps / max(self._total_timesteps, 1)
+        guarded: Any = _Corrected(env, self) if progress >= self.warmup_fraction else env
+        return super().collect_rollouts(guarded, *args, **kwargs)
+
+    def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
+        loss, found = super()._loss(batch)
+        predicted = self.advantage_critics(th.cat((batch.features, batch.actions / self._scale()), dim=1))
+        wrong = functional.mse_loss(predicted, batch.cost_advantages * self.cost_critics.scale) * len(self.limited)
+        return loss + wrong, {**found, "safety_loss": wrong.detach()}
+
+    def _descend(self, loss: th.Tensor) -> None:
+        self.advantage_critics.optimizer.zero_grad()
+        super()._descend(loss)
+        th.nn.utils.clip_grad_norm_(self.advantage_critics.parameters(), self.max_grad_norm)
+        self.advantage_critics.optimizer.step()
+
+    def _log_training(self, seen: list[dict[str, th.Tensor]]) -> None:
+        super()._log_training(seen)
+        if self._seen:
+            tags = ("intervention_rate", "correction", "infeasible_rate", "solve_ms")
+            for tag, value in zip(tags, self._sums / self._seen, strict=True):
+                self.logger.record(f"safeguard/{tag}", float(value))
+            self._sums, self._seen = np.zeros(4), 0
+
+    def _added(self, features: th.Tensor, actions: Array) -> tuple[Array, Array]:
+        """Return what actions (N, na) add to each cost per step, (N, C), and its slopes (N, C, na)."""
+        inputs = th.as_tensor(actions, dtype=th.float32, device=self.device).requires_grad_()
+        with th.enable_grad():
+            added = self.advantage_critics(th.cat((features, inputs / self._scale()), dim=1))
+            slopes = [th.autograd.grad(added[:, c].sum(), inputs, retain_graph=True)[0] for c in range(added.shape[1])]
+        return added.detach().cpu().double().numpy(), th.stack(slopes, dim=1).cpu().double().numpy()
+
+    def _scale(self) -> th.Tensor:
+        return th.as_tensor(self._half, dtype=th.float32, device=self.device)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "advantage_critics", "_project"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        modules, variables = super()._get_torch_save_params()
+        return [*modules, "advantage_critics", "advantage_critics.optimizer"], variables
+
+
+class _Corrected:
+    """An environment that corrects actions before it steps; all else is the environment's."""
+
+    def __init__(self, env: VecEnv, algorithm: ACSPPO) -> None:
+        self._env, self._algorithm = env, algorithm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def step(self, actions: Array) -> Any:
+        """Correct, note what was done, and step."""
+        algorithm, began = self._algorithm, time.perf_counter()
+        last: Any = algorithm._last_obs
+        flat = actions.reshape(len(actions), -1)
+        found = algorithm.correct(algorithm.policy.obs_to_tensor(last)[0], flat)
+        elapsed = 1e3 * (time.perf_counter() - began)
+        moved = np.linalg.norm(found.actions - flat, axis=1).sum()
+        algorithm._sums += (found.intervened.sum(), moved, (~found.feasible).sum(), elapsed * len(flat))
+        algorithm._seen += len(flat)
+        return self._env.step(found.actions.astype(actions.dtype).reshape(actions.shape))
+
+
+@register_method(
+    "acs_ppo",
+    "ACS on PPO: learned advantages of costs correct actions, for all constraints at once",
+    "Chen et al. 2023, arXiv 2310.03379",
+)
+class ACSPPOSettings(MixedSettings):
+    """Settings of ACS on PPO: those of PPO with cost critics, and the class's arguments."""
+
+    algorithm: ClassVar[type[ConstrainedPPO]] = ACSPPO
+
+    name: str = "acs_ppo"
+    alpha: float = Field(0.8, gt=0, le=1)
+    warmup_fraction: float = Field(0.1, ge=0, le=1)
+    rounds: PositiveInt = 3
+    pressure: float = Field(0.1, ge=0)
+    safety_net_arch: tuple[PositiveInt, ...] = (64, 64)
+    cost_scaling: Literal["none"] = "none"
+    standardize: Standardized = "mixed"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the algorithm's keyword arguments."""
+        own = ACSPPOSettings.model_fields.keys() - MixedSettings.model_fields.keys()
+        return {**super().arguments(), **{key: getattr(self, key) for key in sorted(own)}}
