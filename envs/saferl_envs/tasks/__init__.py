@@ -1,6 +1,7 @@
 """The tasks: one file per environment family; importing this package registers every id with Gymnasium."""
 
 from saferl_envs.tasks import (
+    ant_run,
     cart_pole,
     catch,
     dm_control,
@@ -14,6 +15,7 @@ from saferl_envs.tasks import (
 from saferl_envs.tasks.registry import make_task, register_task, task_ids
 
 __all__ = [
+    "ant_run",
     "cart_pole",
     "catch",
     "dm_control",
