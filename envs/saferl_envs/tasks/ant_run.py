@@ -1,7 +1,7 @@
 """Ant runs along a corridor, no faster than a limit: two constraints on the body of Gymnasium's Ant-v4.
 
-After Bullet-Safety-Gym's AntRun (the SpeedLimit task of SafeRL-Kit), whose costs are a planar speed above 1.5 m/s or more than 2 m from
-the corridor's middle; here they are two constraints. Body and reward are Gymnasium's.
+After Bullet-Safety-Gym's AntRun (the SpeedLimit task of SafeRL-Kit), whose cost is a planar speed above 1.5 m/s or a distance of
+more than 2 m from the corridor's middle; here they are two constraints. Body and reward are Gymnasium's.
 Version history: v0, first version.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saferl_envs.constraints import Constraint, PlanarSpeed, SignalLimit
+from saferl_envs.constraints import Constraint, SignalLimit
 from saferl_envs.signals import FloatArray, Signals
 from saferl_envs.task import Memory
 from saferl_envs.tasks.registry import register_task
@@ -35,19 +35,13 @@ class AntRun(AntVelocity):
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
-        limit, where = self.cost_limit, "base_position"
         return (
-            PlanarSpeed(name="speed", limit=self.speed_limit, cost_limit=limit, signal="body_velocity/torso"),
+            *super().constraints,
             SignalLimit(
-                name="corridor",
-                signal=where,
-                components=("y",),
-                bound="absolute",
-                limit=self.corridor,
-                unit="m",
-                cost_limit=limit,
+                name="corridor", signal="base_position", components=("y",), bound="absolute", limit=self.corridor, unit="m",
+                cost_limit=self.cost_limit,
             ),
-        )
+        )  # fmt: skip
 
     def observe(self, signals: Signals, memory: Memory) -> FloatArray:
         return np.concatenate((signals["qpos"][:, 1:], signals["qvel"]), axis=1)

@@ -32,7 +32,7 @@ class AntVelocity(NormalStart):
     contact_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "feet": ("left_ankle_geom", "right_ankle_geom", "third_ankle_geom", "fourth_ankle_geom")
     }
-    requires = ("qpos", "qvel", "action", "body_velocity/torso")
+    requires: ClassVar[tuple[str, ...]] = ("qpos", "qvel", "action", "body_velocity/torso")
 
     def observe(self, signals: Signals, memory: Memory) -> FloatArray:
         return np.concatenate((signals["qpos"][:, 2:], signals["qvel"]), axis=1)
