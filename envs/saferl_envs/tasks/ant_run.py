@@ -1,7 +1,7 @@
 """Ant runs along a corridor, no faster than a limit: two constraints on the body of Gymnasium's Ant-v4.
 
-After Bullet-Safety-Gym's AntRun (the SpeedLimit task of SafeRL-Kit), whose cost is a planar speed above 1.5 m/s or a distance of
-more than 2 m from the corridor's middle; here they are two constraints. Body and reward are Gymnasium's.
+After Bullet-Safety-Gym's AntRun (the SpeedLimit task of SafeRL-Kit), whose cost is a planar speed above 1.5 m/s or more
+than 2 m between torso and the corridor's middle; here they are two constraints. Body and reward are Gymnasium's.
 Version history: v0, first version.
 """
 
