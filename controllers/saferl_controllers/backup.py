@@ -147,7 +147,7 @@ def linear_backup(
 
     Args:
         engine: Whose task and model.
-        qpos: (nq,) where it rests; None for the model's own positions.
+        qpos: (nq,) where it rests; None for the task's `rest`, or the model's own positions.
         action: (na,) what holds it there; None to find it.
         position_cost: Of every coordinate, per square of its unit.
         velocity_cost: Of every velocity.
@@ -172,7 +172,7 @@ def returning_backup(engine: Engine, qpos: Sequence[float] | FloatArray | None =
 
     Args:
         engine: Whose task and model.
-        qpos: (nq,) where they rest; None for the model's own positions.
+        qpos: (nq,) where they rest; None for the task's `rest`, or the model's own positions.
         gain: 1/s.
 
     Raises:
@@ -183,15 +183,23 @@ def returning_backup(engine: Engine, qpos: Sequence[float] | FloatArray | None =
     _, b = linearized(engine, rest, np.zeros(len(rest)), np.clip(np.zeros(len(low)), low, high))
     pushed = b[len(rest) :]
     columns = np.abs(pushed).argmax(axis=0)
+    if not pushed[columns, np.arange(len(low))].all():
+        raise ConfigError("backup returning: an action moves no joint; it is for robots driven by the speed of joints")
     return ReturningBackup(columns, pushed[columns, np.arange(len(low))], rest[columns], gain, low, high)
 
 
 def _positions(engine: Engine, qpos: Sequence[float] | FloatArray | None) -> FloatArray:
     _require_plain(engine)
-    model = engine.simulation.model
-    rest = np.array(model.qpos0 if qpos is None else qpos, np.float64)
+    model, asked = engine.simulation.model, engine.task.rest if qpos is None else qpos
+    rest = np.array(model.qpos0 if asked is None else asked, np.float64)
     if rest.shape != (model.nq,):
-        raise ConfigError(f"backup: rest has {rest.size} positions, the model has {model.nq}")
+        names = ", ".join(model.joint(j).name for j in range(model.njnt))
+        raise ConfigError(f"backup: rest has {rest.size} positions, the model has {model.nq}: {names}")
+    outside = model.jnt_limited.astype(bool) & ((rest < model.jnt_range[:, 0]) | (rest > model.jnt_range[:, 1]))
+    if outside.any():
+        joint = int(outside.argmax())
+        low, high = model.jnt_range[joint]
+        raise ConfigError(f"backup: rest {rest[joint]:g} of {model.joint(joint).name} is outside its range [{low:g}, {high:g}]")
     return rest
 
 
@@ -203,7 +211,7 @@ def _require_plain(engine: Engine) -> None:
 def _after(engine: Engine, inputs: FloatArray) -> FloatArray:
     """Return positions and velocities (M, 2 nv) one control step after inputs (M, 2 nv + na)."""
     model = engine.simulation.model
-    trial = Simulation(model, len(inputs), engine.simulation.substeps)
+    trial = Simulation(model, len(inputs), engine.simulation.substeps, threads=1)
     trial.set_state(np.arange(len(inputs)), inputs[:, : model.nq], inputs[:, model.nq : model.nq + model.nv])
     zeros = np.zeros(len(inputs), np.uint64)
     memory = engine.task.initial_memory(Noise(zeros, zeros, zeros))

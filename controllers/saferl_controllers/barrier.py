@@ -14,7 +14,7 @@ floor, are ours.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -36,7 +36,7 @@ _TIGHTEN = 1e-6
 
 
 class _Tried(NamedTuple):
-    """Actions (N, na) and the room (N, T, K) that each leaves above the floor, and its margins."""
+    """Actions (N, na) and the margins (N, T, K) that each leads to."""
 
     actions: FloatArray
     margins: FloatArray
@@ -92,9 +92,9 @@ class BarrierSafeguard(Safeguard):
     def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
         """Return what to execute in place of the proposed actions (N, na), for the engine's present state."""
         n, everybody = len(proposed), np.arange(len(proposed))
-        wanted = np.clip(np.asarray(proposed, np.float64), self.low, self.high)
+        wanted = self._rounded(proposed, proposed.dtype)
         now = -self.engine.values()[:, self._kept]
-        backup = self._look(everybody, self.backup(self.engine))
+        backup = self._look(everybody, self._rounded(self.backup(self.engine), proposed.dtype))
         floor = self._floor(now, backup.margins)
         tried = self._look(everybody, wanted)
         action, margins = tried.actions.copy(), tried.margins.copy()
@@ -105,7 +105,7 @@ class BarrierSafeguard(Safeguard):
             ids = np.flatnonzero(open_)
             if not ids.size:
                 break
-            action[ids] = self._corrected(ids, wanted, action, margins, floor)
+            action[ids] = self._rounded(self._corrected(ids, wanted, action, margins, floor), proposed.dtype)
             tried = self._look(ids, action)
             margins[ids] = tried.margins[ids]
             rung[ids] = k
@@ -119,13 +119,20 @@ class BarrierSafeguard(Safeguard):
             action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rounds + 2
         worst = margins.min(axis=(1, 2))
         return Safeguarded(
-            action.astype(proposed.dtype) if proposed.dtype.kind == "f" else action,
+            action,
             worst >= 0.0,
             np.maximum(-worst, 0.0),
-            np.asarray((action != wanted).any(axis=1)),
+            np.asarray((action != proposed).any(axis=1)),
             worst >= 0.0,
             rung,
         )
+
+    def _rounded(self, actions: FloatArray, precision: np.dtype[Any]) -> FloatArray:
+        """Return actions as they will be executed: in bounds, and with no more digits than the proposed ones have."""
+        if precision.kind == "f":
+            actions = actions.astype(precision).astype(np.float64)
+        held: FloatArray = np.clip(actions, self.low, self.high)
+        return held
 
     def _floor(self, now: FloatArray, backup: FloatArray) -> FloatArray:
         """Return what margins (N, T, K) must reach: of the present ones what the rate leaves, no more than the backup's."""
@@ -208,7 +215,7 @@ class BarrierSettings(SafeguardSettings):
         constraints: Names of those to keep, or None for all.
         backup: ``linear``, a linear-quadratic regulator about `rest`; or ``returning``, for robots driven by the speed of
             joints, which go back to `rest` in proportion to how far they are.
-        rest: (nq,) positions at which the backup rests, or None for the model's own.
+        rest: (nq,) positions at which the backup rests, or None for the task's, or the model's own.
         gain: Of ``returning``, 1/s.
         position_cost: Of the regulator, per squared unit of every coordinate.
         velocity_cost: The same of every velocity.
@@ -219,8 +226,8 @@ class BarrierSettings(SafeguardSettings):
     horizon: PositiveInt = 20
     rate: float = Field(0.2, gt=0, le=1)
     rounds: int = Field(3, ge=0)
-    difference: PositiveFloat = 1e-3
-    constraints: tuple[str, ...] | None = None
+    difference: float = Field(1e-3, ge=1e-6, le=0.5)
+    constraints: tuple[str, ...] | None = Field(None, min_length=1)
     backup: Literal["linear", "returning"] = "linear"
     rest: tuple[float, ...] | None = None
     gain: PositiveFloat = 4.0

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from saferl_controllers.safeguard import Safeguard, Safeguarded
 from saferl_envs.copies import Copies, Observation, Renderer, Transition, clip_actions
-from saferl_envs.errors import ConfigError
+from saferl_envs.errors import ConfigError, choose
 from saferl_envs.signals import FloatArray, IntArray, Signals
 
 
@@ -28,12 +28,15 @@ class GuardedCopies:
         safeguard: Corrects actions for the copies' present state.
 
     Raises:
-        ConfigError: Actions are not numbers.
+        ConfigError: Actions are not numbers, or a signal that the safeguard requires is not kept up to date here.
     """
 
     def __init__(self, copies: Copies, safeguard: Safeguard) -> None:
         if not isinstance(copies.action_space, spaces.Box):
             raise ConfigError(f"a safeguard corrects actions that are numbers, not those of {copies.action_space}")
+        for name in sorted(safeguard.requires):
+            if name not in copies.present():
+                raise ConfigError(choose("signal", name, copies.present(), f"safeguard {type(safeguard).__name__}"))
         self.copies, self.safeguard = copies, safeguard
         self.num_envs, self.constraints = copies.num_envs, copies.constraints
         self.control_timestep, self.max_episode_steps = copies.control_timestep, copies.max_episode_steps

@@ -208,8 +208,12 @@ class Engine:
         parts = {"": own, "simulation/": self.simulation.state(), "signals/": self.signals.state(), "memory/": self.memory}
         return {prefix + key: array.copy() for prefix, part in parts.items() for key, array in part.items()}
 
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def load_state(self, state: Mapping[str, NDArray[Any]], exact: bool = True) -> None:
         """Go on, bit for bit, from where `state` was taken.
+
+        Args:
+            state: What `state` returned.
+            exact: See `Simulation.load_state`.
 
         Raises:
             TaskError: The state is of another task, number of copies or version, or the copies are disturbed.
@@ -230,7 +234,7 @@ class Engine:
         def part(prefix: str) -> dict[str, NDArray[Any]]:
             return {key[len(prefix) :]: array for key, array in state.items() if key.startswith(prefix)}
 
-        self.simulation.load_state(part("simulation/"))
+        self.simulation.load_state(part("simulation/"), exact)
         self.signals.load_state(part("signals/"))
         for key, saved in part("memory/").items():
             self.memory[key] = saved.copy()

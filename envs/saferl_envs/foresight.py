@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from saferl_envs.engine import Engine
 from saferl_envs.signals import FloatArray, IntArray
+from saferl_envs.simulation import Divergence
+
+DIVERGED = 1e6
+"""The value of every constraint in a branch whose physics broke down."""
 
 
 class Foresight:
     """B branches of each of N copies, with their physics, randomised models, memory and constraints.
 
-    Branches step exactly as the copies themselves would, disturbances of an evaluation apart: those cannot be foreseen. What
+    Branches step exactly as the copies themselves would, disturbances of an evaluation apart: those are not foreseen. What
     is random in a step (noise, commands, pushes) comes out as it will, since noise depends on copy and step alone.
 
     Args:
@@ -36,17 +42,27 @@ class Foresight:
         )
         self._parents = np.repeat(np.arange(engine.num_envs), branches)
         self._chosen = np.ones(engine.num_envs * branches, np.bool_)
+        self._diverged = np.zeros(engine.num_envs * branches, np.bool_)
 
     def begin(self, copies: IntArray | None = None) -> None:
         """Let all branches stand where their copies stand; only those of `copies` (sorted) will be stepped, or all."""
         state = self.engine.state()
         own = self.copies.state()
-        self.copies.load_state({key: state[key][self._parents] for key in own if key in state})
+        # copies that are not stepped any more, or are disturbed, would not come out the same from their last step
+        self.copies.load_state({key: state[key][self._parents] for key in own if key in state}, exact=False)
+        self._diverged[:] = False
         self._chosen[:] = True if copies is None else np.isin(self._parents, copies)
 
     def step(self, actions: FloatArray) -> FloatArray:
-        """Take actions (N, B, na) and return the constraint values (N, B, K) they lead to; rows not chosen mean nothing."""
+        """Take actions (N, B, na) and return the constraint values (N, B, K) they lead to; rows not chosen mean nothing.
+
+        Where a branch's physics has diverged all values are `DIVERGED` until the next `begin`.
+        """
         flat = actions.reshape(len(self._parents), -1)
         ids = None if self._chosen.all() else np.flatnonzero(self._chosen)
-        values = self.copies.step(flat, ids).values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Divergence)  # of what does not happen
+            taken = self.copies.step(flat, ids)
+        self._diverged |= taken.diverged
+        values = np.where(self._diverged[:, np.newaxis], DIVERGED, taken.values)
         return values.reshape(self.engine.num_envs, self.branches, -1)

@@ -44,6 +44,7 @@ class Task(ABC):
         memory_signals: What of the memory constraints may read too, e.g. the command: name to components and unit.
         derived_signals: What the task derives from other signals in `derive`, e.g. a height scan: name to components, unit.
         camera: Name of the camera for rendering, or None for one that follows the base.
+        rest: Positions (nq,) at which the robot may stand still within its constraints, or None for the model's own.
     """
 
     control_timestep: ClassVar[float]
@@ -55,6 +56,7 @@ class Task(ABC):
     memory_signals: ClassVar[Mapping[str, SignalInfo]] = {}
     derived_signals: ClassVar[Mapping[str, SignalInfo]] = {}
     camera: ClassVar[str | None] = None
+    rest: ClassVar[tuple[float, ...] | None] = None
 
     @abstractmethod
     def spec(self) -> mujoco.MjSpec:

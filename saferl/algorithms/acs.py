@@ -52,7 +52,7 @@ class ACS(GuardedTD3):
         tolerance_fraction: Until which part of the training it falls.
         correction: ``projection``; or ``gradient``, up to 20 normalised gradient steps of 0.05 as in USL, for comparison.
         rounds: Projections at most per action.
-        pressure: kappa, of the actor's penalty on what its action exceeds.
+        pressure: kappa, of the actor's penalty on what its action exceeds: reward per discounted violating step.
         safety_net_arch: Hidden widths of the safety critic and its value network.
         **kwargs: Further arguments of `GuardedTD3`.
     """
@@ -102,11 +102,11 @@ class ACS(GuardedTD3):
         share = min(max((self.progress - begun) / (until - begun), 0.0), 1.0)
         return self.tolerance_start + share * (self.tolerance - self.tolerance_start)
 
-    def correct(self, observations: Any, proposed: Array) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False) -> Corrected:
         """Return what is executed in place of proposed actions; see `GuardedTD3.correct`."""
         features = self._features(observations)
         with th.no_grad():
-            limit = self._limit(features)[:, 0].cpu().numpy()
+            limit = self._limit(features, self.tolerance if plays else self.bar)[:, 0].cpu().numpy()
         wanted = np.asarray(proposed, np.float64)
         action, low, high = wanted.copy(), -np.ones(wanted.shape[1]), np.ones(wanted.shape[1])
         risk, slope = self._risk(features, action)
@@ -149,9 +149,10 @@ class ACS(GuardedTD3):
         """Return the penalty on what the actor's own actions exceed."""
         features = self._features(batch.observations)
         with th.no_grad():
-            limit = self._limit(features)
+            limit = self._limit(features, self.bar)
         exceeded = (self.safety(th.cat((features, actions), dim=1)) - limit).clamp(min=0.0)
-        loss: th.Tensor = self.pressure * exceeded.mean() / max(1.0 - self.gamma, 1e-3)
+        # rewards may be normalised, the pressure is in the task's own unit
+        loss: th.Tensor = self.pressure * exceeded.mean() / max(1.0 - self.gamma, 1e-3) / self.reward_unit()
         return loss
 
     def follow_safeguard(self) -> None:
@@ -161,10 +162,10 @@ class ACS(GuardedTD3):
     def _own_optimizers(self) -> list[th.optim.Optimizer]:
         return [self.safety.optimizer, self.safety_value.optimizer]
 
-    def _limit(self, features: th.Tensor) -> th.Tensor:
+    def _limit(self, features: th.Tensor, bar: float) -> th.Tensor:
         """Return what the risk of an action may be, (N, 1)."""
         usual: th.Tensor = self.safety_value(features).clamp(0.0, 1.0)
-        return (1.0 - self.alpha) * usual + self.alpha * self.bar
+        return (1.0 - self.alpha) * usual + self.alpha * bar
 
     def _risk(self, features: th.Tensor, actions: Array) -> tuple[Array, Array]:
         """Return the slow critic's risk of actions, (N,), and its slope, (N, na)."""

@@ -11,8 +11,8 @@ proposal, these are rows of a quadratic program. The upper policy climbs ``A_rew
 ``r - 0.1 c``; the safeguard is a part of its environment, so the buffer keeps what was proposed and the probability of that.
 
 **Reconstruction:** as there. The script learns one label per trajectory, whether its cost stays below 25; learning advantages
-of each constraint's own cost, and all constraints at once, are ours. The advantage networks regress on the same estimates that
-the policy learns from, so corrections are as good as those are.
+of each constraint's own cost, and all constraints at once, are ours. The advantage networks regress the estimates that the
+policy learns from on what was executed, so corrections are as good as those are.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class ACSPPO(MixedPPO):
             raise ConfigError(f"method acs_ppo corrects actions: it needs a Box as action space, got {type(space).__name__}")
         self.alpha, self.warmup_fraction, self.rounds, self.pressure = alpha, warmup_fraction, rounds, pressure
         self.safety_net_arch = tuple(safety_net_arch)
-        self._proposes = False
+        self._executed: list[Array] = []
         self._sums, self._seen = np.zeros(4), 0
         super().__init__(policy, env, *args, **kwargs)
 
@@ -112,9 +112,9 @@ class ACSPPO(MixedPPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        low, high = self.action_space.low.astype(np.float64), self.action_space.high.astype(np.float64)  # type: ignore[attr-defined]
-        finite = np.isfinite(high - low)
-        self._half = np.where(finite, 0.5 * np.where(finite, high - low, 2.0), 1.0).ravel()
+        space: Any = self.action_space
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        self._half = 0.5 * (high - low).ravel()
         self._project = PolytopeProjection(low.ravel(), high.ravel(), 1.0 / np.square(self._half))
         self.advantage_critics = AdvantageCritics(
             self.policy.features_dim + len(self._half), len(self.limited), self.safety_net_arch, self.policy.activation_fn,
@@ -150,24 +150,37 @@ class ACSPPO(MixedPPO):
         return Corrected(best, (best != wanted).any(axis=1), least <= 0.0)
 
     def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the upper policy's actions, corrected unless `corrects` says otherwise."""
+        """Return the upper policy's actions, corrected unless `corrects` says otherwise or corrections have not begun."""
         actions, state = super().predict(observation, *args, **kwargs)
-        if not self.corrects:
+        if not self.corrects or not self.begun:
             return actions, state
         seen, shape = self.policy.obs_to_tensor(observation)[0], actions.shape
         executed = self.correct(seen, actions.reshape(-1, len(self._half))).actions.astype(actions.dtype)
         return executed.reshape(shape), state
 
+    @property
+    def begun(self) -> bool:
+        """Whether corrections have begun; true where no training is known of."""
+        total = getattr(self, "_total_timesteps", 0)
+        return not total or self.num_timesteps / total >= self.warmup_fraction
+
     def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> bool:
         """Collect a rollout through the safeguard."""
-        progress = self.num_timesteps / max(self._total_timesteps, 1)
-        guarded: Any = _Corrected(env, self) if progress >= self.warmup_fraction else env
+        self._executed = []
+        guarded: Any = _Corrected(env, self, self.begun)
         return super().collect_rollouts(guarded, *args, **kwargs)
 
+    def _rollout(self) -> Rollout:
+        """Return what was collected; features hold the executed actions too, which brought the costs."""
+        rollout = super()._rollout()
+        executed = self._buffer.flat(np.stack(self._executed).astype(np.float32))
+        return rollout._replace(features=th.cat((rollout.features, executed / self._scale()), dim=1))
+
     def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
-        loss, found = super()._loss(batch)
-        predicted = self.advantage_critics(th.cat((batch.features, batch.actions / self._scale()), dim=1))
-        wrong = functional.mse_loss(predicted, batch.cost_advantages * self.cost_critics.scale) * len(self.limited)
+        both, width = batch.features, self.policy.features_dim
+        loss, found = super()._loss(batch._replace(features=both[:, :width]))
+        wrong = functional.mse_loss(self.advantage_critics(both), batch.cost_advantages * self.cost_critics.scale)
+        wrong = wrong * len(self.limited)
         return loss + wrong, {**found, "safety_loss": wrong.detach()}
 
     def _descend(self, loss: th.Tensor) -> None:
@@ -196,7 +209,7 @@ class ACSPPO(MixedPPO):
         return th.as_tensor(self._half, dtype=th.float32, device=self.device)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "advantage_critics", "_project"]
+        return [*super()._excluded_save_params(), "advantage_critics", "_project", "_executed"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
@@ -204,25 +217,32 @@ class ACSPPO(MixedPPO):
 
 
 class _Corrected:
-    """An environment that corrects actions before it steps; all else is the environment's."""
+    """An environment that notes actions before it steps, corrected where that has begun; all else is the environment's."""
 
-    def __init__(self, env: VecEnv, algorithm: ACSPPO) -> None:
-        self._env, self._algorithm = env, algorithm
+    def __init__(self, env: VecEnv, algorithm: ACSPPO, begun: bool) -> None:
+        self._env, self._algorithm, self._begun = env, algorithm, begun
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._env, name)
 
     def step(self, actions: Array) -> Any:
         """Correct, note what was done, and step."""
+        algorithm, executed = self._algorithm, actions.reshape(len(actions), -1)
+        if self._begun:
+            executed = self._correct(executed)
+        algorithm._executed.append(executed)
+        return self._env.step(executed.reshape(actions.shape))
+
+    def _correct(self, proposed: Array) -> Array:
         algorithm, began = self._algorithm, time.perf_counter()
         last: Any = algorithm._last_obs
-        flat = actions.reshape(len(actions), -1)
-        found = algorithm.correct(algorithm.policy.obs_to_tensor(last)[0], flat)
+        found = algorithm.correct(algorithm.policy.obs_to_tensor(last)[0], proposed)
         elapsed = 1e3 * (time.perf_counter() - began)
-        moved = np.linalg.norm(found.actions - flat, axis=1).sum()
-        algorithm._sums += (found.intervened.sum(), moved, (~found.feasible).sum(), elapsed * len(flat))
-        algorithm._seen += len(flat)
-        return self._env.step(found.actions.astype(actions.dtype).reshape(actions.shape))
+        moved = np.linalg.norm(found.actions - proposed, axis=1).sum()
+        algorithm._sums += (found.intervened.sum(), moved, (~found.feasible).sum(), elapsed * len(proposed))
+        algorithm._seen += len(proposed)
+        executed: Array = found.actions.astype(proposed.dtype)
+        return executed
 
 
 @register_method(

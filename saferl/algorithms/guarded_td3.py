@@ -80,12 +80,13 @@ class GuardedTD3(ConstrainedTD3):
         self._columns = [c for c, name in enumerate(names) if self.guarded is None or name in self.guarded]
 
     @abstractmethod
-    def correct(self, observations: Any, proposed: Array) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False) -> Corrected:
         """Return what is executed in place of proposed actions.
 
         Args:
             observations: (N, ...) as the learner sees them.
             proposed: (N, na) scaled to [-1, 1].
+            plays: Whether a policy is played, past all schedules, rather than trained.
         """
 
     @abstractmethod
@@ -106,19 +107,19 @@ class GuardedTD3(ConstrainedTD3):
 
     @property
     def progress(self) -> float:
-        """The share of the training that is done; all of it for a policy that is only played."""
+        """The share of the training that is done; all of it where no training is known of."""
         total = getattr(self, "_total_timesteps", 0)
         return min(self.num_timesteps / total, 1.0) if total else 1.0
 
     def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the actor's actions, corrected unless `corrects` says otherwise."""
+        """Return the actor's actions, corrected unless `corrects` says otherwise or corrections have not begun."""
         actions, state = super().predict(observation, *args, **kwargs)
-        if self._proposes or not self.corrects:
+        if self._proposes or not self.corrects or self.progress < self.warmup_fraction:
             return actions, state
-        seen, single = self.policy.obs_to_tensor(observation)
+        seen, several = self.policy.obs_to_tensor(observation)
         scaled = self.policy.scale_action(np.atleast_2d(actions))
-        executed = self.policy.unscale_action(self.correct(seen, scaled).actions)
-        return (executed if single else executed[0]), state
+        executed = self.policy.unscale_action(self.correct(seen, scaled, plays=True).actions)
+        return (executed if several else executed[0]), state
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -199,7 +200,7 @@ class GuardedTD3Settings(TD3Settings):
     """
 
     warmup_fraction: float = Field(0.1, ge=0, le=1)
-    guarded: tuple[str, ...] | None = None
+    guarded: tuple[str, ...] | None = Field(None, min_length=1)
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments: every setting that TD3 does not have is one."""

@@ -124,7 +124,7 @@ class OffPolicyLagrangian(ConstrainedOffPolicy):
 
     def log_training(self, seen: list[dict[str, th.Tensor]]) -> None:
         """Log the means of what gradient steps returned, and the multipliers."""
-        for name in seen[0]:
+        for name in dict.fromkeys(key for found in seen for key in found):
             self.logger.record(f"train/{name}", float(th.stack([found[name] for found in seen if name in found]).mean()))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for c, value in zip(self.limited, self.multipliers.values, strict=True):

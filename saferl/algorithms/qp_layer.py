@@ -95,7 +95,7 @@ class QPLayer(GuardedTD3):
         ).to(self.device)  # fmt: skip
         self._project = PolytopeProjection(-np.ones(width), np.ones(width))
 
-    def correct(self, observations: Any, proposed: Array) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False) -> Corrected:
         """Return what is executed in place of proposed actions; see `GuardedTD3.correct`."""
         with th.no_grad():
             intercepts, slopes = self.model(self._features(observations))
@@ -108,7 +108,7 @@ class QPLayer(GuardedTD3):
         """Take a gradient step of the model."""
         values = batch.values[:, self._components]
         with th.no_grad():
-            self.model.scale.lerp_(values.std(dim=0).clamp(min=1e-6), 0.01)
+            self.model.scale.lerp_(values.std(dim=0, unbiased=False).clamp(min=1e-6), 0.01)
         intercepts, slopes = self.model(self._features(batch.observations))
         expected = intercepts + th.einsum("bka,ba->bk", slopes, batch.actions)
         loss = functional.mse_loss(expected, values / self.model.scale)

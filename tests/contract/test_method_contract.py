@@ -25,6 +25,10 @@ METHODS = tuple(methods())
 ON_POLICY = tuple(name for name, method in methods().items() if issubclass(method.settings, PPOSettings))
 OFF_POLICY = tuple(name for name in METHODS if name not in ON_POLICY)
 BOX_ALONE = (*OFF_POLICY, "acs_ppo")  # correct or explore in actions that are numbers
+OWN_STATE = (
+    "multipliers", "termination", "cost_critics", "cost_targets", "conditions",
+    "safety", "safety_target", "safety_value", "advantage_critics", "model",
+)  # fmt: skip
 TINY = {
     "env": {"id": "saferl/HopperVelocity-v0", "num_envs": 4, "max_episode_steps": 15, "limits": {"speed": 0.1}},
     "method": {"n_steps": 16, "batch_size": 32, "n_epochs": 2, "net_arch": [8]},
@@ -214,7 +218,7 @@ def test_stable_baselines3s_own_save_and_load(tmp_path, method):
     np.testing.assert_array_equal(
         model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
     )
-    for name in ("multipliers", "termination", "cost_critics", "cost_targets", "conditions", "safety", "safety_value"):
+    for name in OWN_STATE:
         if hasattr(model, name):
             assert_equal(dict(getattr(model, name).state_dict()), dict(getattr(loaded, name).state_dict()))
     loaded.learn(64)

@@ -134,6 +134,28 @@ def test_among_the_least_excess_the_closest() -> None:
     assert found.slack[0] == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("copies", [1, 20])
+def test_the_least_excess_does_not_depend_on_units(unit: float, copies: int) -> None:
+    points = np.full((copies, 1), 0.3)
+    alone = PolytopeProjection(-np.ones(1), np.ones(1))(points, np.array([[unit]]), np.array([-1.01 * unit]))
+    assert not alone.feasible.any()
+    np.testing.assert_allclose(alone.point, -1.0, atol=1e-6)
+    # both rows in that unit, in a box of another: the second can be met, the first cannot
+    rows, offsets = unit * np.eye(2), np.array([-1.01 * unit * 1e-3, 0.0])
+    box = PolytopeProjection(-np.full(2, 1e-3), np.full(2, 1e-3), np.full(2, 1e6))
+    both = box(np.full((copies, 2), 3e-4), rows, offsets)
+    assert not both.feasible.any()
+    np.testing.assert_allclose(both.point, np.tile([-1e-3, 0.0], (copies, 1)), atol=1e-8)
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    projection = PolytopeProjection(-np.ones(1), np.ones(1))
+    for rows, offsets in ((np.nan, 0.0), (1.0, np.nan), (np.inf, 0.0)):
+        with pytest.raises(ConfigError, match="not finite"):
+            projection(np.array([[0.5]]), np.array([[rows]] * 2), np.full(2, offsets))
+
+
 def test_rows_that_ask_nothing() -> None:
     projection = PolytopeProjection(np.full(2, -np.inf), np.full(2, np.inf))
     point = np.array([[3.0, -4.0]])

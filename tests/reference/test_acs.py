@@ -58,7 +58,7 @@ def test_the_bar_takes_back_a_share_of_the_excess() -> None:
     model = build(alpha=0.25, tolerance=0.1)
     linear_risk(model, 0.0, [1.0, 0.0], value=0.5)
     assert model.bar == pytest.approx(0.1)  # a policy that is only played is past all schedules
-    limit = model._limit(th.zeros(3, model.actor.features_dim))
+    limit = model._limit(th.zeros(3, model.actor.features_dim), model.bar)
     np.testing.assert_allclose(limit, np.full((3, 1), 0.75 * 0.5 + 0.25 * 0.1), rtol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_alpha_one_is_the_fixed_threshold_of_a_safety_critic() -> None:
     model = build(alpha=1.0, tolerance=0.1)
     for value in (0.0, 0.7):
         linear_risk(model, 0.0, [1.0, 0.0], value)
-        assert float(model._limit(th.zeros(1, model.actor.features_dim))) == pytest.approx(0.1)
+        assert float(model._limit(th.zeros(1, model.actor.features_dim), model.bar)) == pytest.approx(0.1)
 
 
 def test_the_tolerance_falls_once_corrections_begin() -> None:
@@ -75,6 +75,24 @@ def test_the_tolerance_falls_once_corrections_begin() -> None:
     for steps, expected in ((0, 0.9), (200, 0.9), (400, 0.5), (600, 0.1), (1000, 0.1)):
         model.num_timesteps = steps
         assert model.bar == pytest.approx(expected)
+
+
+def test_a_played_policy_is_past_all_schedules_but_not_before_they_begin() -> None:
+    model: Any = build(alpha=1.0, tolerance=0.2, warmup_fraction=0.5, tolerance_fraction=0.9)
+    linear_risk(model, 0.0, [1.0, 0.0], value=0.0)
+    observation = np.zeros((1, 11), np.float32)
+    model._total_timesteps = 1000
+    model.policy.actor.mu = _Ones()
+    model.num_timesteps = 400
+    assert model.predict(observation)[0][0, 0] == pytest.approx(1.0)  # what corrections go by is not learned yet
+    model.num_timesteps = 600
+    assert model.bar > 0.5
+    assert model.predict(observation)[0][0, 0] == pytest.approx(0.2, abs=1e-6)
+
+
+class _Ones(th.nn.Module):
+    def forward(self, features: th.Tensor) -> th.Tensor:
+        return th.ones(len(features), 2)
 
 
 def test_corrections_are_exact_where_the_critic_is_linear() -> None:
@@ -104,7 +122,7 @@ def test_only_unsafe_actions_are_moved() -> None:
     observations = th.as_tensor(rng.normal(size=(50, 11)), dtype=th.float32)
     with th.no_grad():
         risk = model.safety_target(th.cat((observations, th.as_tensor(proposed)), dim=1))[:, 0].numpy()
-        safe = risk <= model._limit(observations)[:, 0].numpy()
+        safe = risk <= model._limit(observations, model.bar)[:, 0].numpy()
     found = model.correct(observations, proposed)
     assert 0 < safe.sum() < 50
     assert (found.actions[safe] == proposed[safe]).all()

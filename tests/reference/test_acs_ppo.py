@@ -106,6 +106,20 @@ def test_the_buffer_keeps_the_proposal_and_the_environment_takes_the_correction(
     np.testing.assert_allclose(log_prob.detach().numpy(), model.rollout_buffer.log_probs[0], atol=1e-5)
 
 
+def test_advantages_are_learned_of_what_was_executed() -> None:
+    model: Any = build(log_std_init=1.0, alpha=1.0)
+    simple(model, [0.0, 0.0], [[1.0, 0.0], [0.0, 0.0]], [-0.5, 1.0])
+    model.cost_critics.values = lambda features: th.zeros(len(features), 2)
+    model.cost_critics.scale = 0.01
+    model._setup_learn(64)
+    model.collect_rollouts(model.env, _Nothing(), model.rollout_buffer, 16)
+    model._logger = _Nothing()
+    rollout = model._rollout()
+    executed = rollout.features[:, model.policy.features_dim :]
+    assert (executed[:, 0] <= -0.5 + 1e-5).all()
+    assert (rollout.actions[:, 0] > 0.0).any()
+
+
 class _Nothing:
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: True

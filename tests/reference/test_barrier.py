@@ -9,12 +9,13 @@ import pytest
 from scipy.linalg import solve_discrete_are
 
 from saferl_controllers import safeguards
-from saferl_controllers.backup import linear_backup, linearized, regulator
+from saferl_controllers.backup import linear_backup, linearized, regulator, returning_backup
 from saferl_controllers.barrier import BarrierSafeguard
 from saferl_envs import make_task
 from saferl_envs.engine import Engine
 from saferl_envs.errors import ConfigError
-from saferl_envs.foresight import Foresight
+from saferl_envs.foresight import DIVERGED, Foresight
+from saferl_envs.make import make_copies
 
 Array = np.ndarray[Any, Any]
 HOVER = np.full(2, 0.027 * 9.81 / 0.298 - 1.0)
@@ -106,6 +107,56 @@ def test_linear_backup_refuses_what_has_no_plain_coordinates() -> None:
         linear_backup(copies, copies.simulation.qpos[0], np.zeros(8))
 
 
+def test_a_branch_that_breaks_down_is_not_safe() -> None:
+    copies = engine("CartPoleBalance-v0", 2)
+    ahead = Foresight(copies, 1, threads=1)
+    ahead.begin()
+    ahead.copies.simulation.qvel[0] = 1e11
+    for _ in range(2):
+        values = ahead.step(np.zeros((2, 1, 1)))
+        assert (values[0] == DIVERGED).all()
+        assert (values[1] < 0.0).all()
+    ahead.begin()
+    assert (ahead.step(np.zeros((2, 1, 1))) < 0.0).all()
+
+
+@pytest.mark.parametrize(("kind", "strength"), [("motor_strength", 0.8), ("latency", 0.01)])
+def test_disturbances_are_not_foreseen_and_stop_nothing(kind: str, strength: float) -> None:
+    copies: Any = make_copies("saferl/QuadrotorCircle-v0", 2, threads=1, disturbances={kind: strength})
+    safeguard = BarrierSafeguard(copies, linear_backup(copies), horizon=5, threads=1)
+    for _ in range(4):
+        found = safeguard.filter(copies.present(), np.full((2, 2), 0.5, np.float32))
+        copies.step(found.action)
+
+
+def test_copies_that_have_ended_do_not_stop_the_others() -> None:
+    copies = engine("HopperVelocity-v0", 3)
+    ahead = Foresight(copies, 1, threads=1)
+    copies.step(np.full((3, 3), 0.1))
+    copies.step(np.full((3, 3), 0.5), np.array([0, 2]))
+    ahead.begin(np.array([0, 2]))
+    foreseen = ahead.step(np.full((3, 1, 3), 0.2))[[0, 2], 0]
+    assert copies.step(np.full((3, 3), 0.2), np.array([0, 2])).values[[0, 2]].tobytes() == foreseen.tobytes()
+
+
+def test_what_is_verified_is_what_is_executed() -> None:
+    copies = engine("CartPoleBalance-v0", 4)
+    safeguard = BarrierSafeguard(copies, linear_backup(copies), horizon=20, threads=1)
+    for _ in range(20):
+        found = safeguard.filter(copies.present(), np.array([[1.0], [-1.0], [0.3], [1.7]], np.float32))
+        assert (found.action.astype(np.float32) == found.action).all()  # nothing is lost where it becomes an action
+        assert found.intervened[3]  # clipped is changed too
+        copies.step(found.action.astype(np.float32))
+
+
+def test_a_rest_outside_of_a_joints_range_is_refused() -> None:
+    copies = engine("PandaReach-v0", 1)
+    with pytest.raises(ConfigError, match="rest 0 of joint4 is outside its range"):
+        returning_backup(copies, np.zeros(9))
+    with pytest.raises(ConfigError, match="rest has 7 positions, the model has 9: person_x, person_y, joint1"):
+        returning_backup(copies, np.zeros(7))
+
+
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_what_is_verified_is_not_violated(adversarial: bool) -> None:
     copies = engine("CartPoleBalance-v0", 8)
@@ -126,9 +177,8 @@ def test_what_is_verified_is_not_violated(adversarial: bool) -> None:
 
 def test_an_arm_keeps_clear_of_somebody_who_walks_about() -> None:
     copies = engine("PandaReach-v0", 4)
-    folded = [0.65, 0.0, 0.0, -1.2, 0.0, -2.6, 0.0, 1.6, 0.785]
     safeguard = safeguards()["barrier"].settings.model_validate(
-        {"name": "barrier", "backup": "returning", "rest": folded, "gain": 6.0}
+        {"name": "barrier", "backup": "returning", "gain": 6.0}
     ).build(copies)  # fmt: skip
     rng, corrected = np.random.default_rng(0), 0
     proposed = rng.choice([-1.0, 1.0], (4, 7))

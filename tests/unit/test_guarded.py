@@ -149,12 +149,22 @@ def test_a_configuration_comes_back_from_its_json_form() -> None:
         ({"name": "barrier", "rest": [1.0]}, "saferl/CartPoleBalance-v0", "rest has 1 positions, the model has 2"),
         ({"name": "barrier", "constraints": ["pole"]}, "saferl/CartPoleBalance-v0", "no constraint 'pole'"),
         ({"name": "barrier"}, "saferl/AntVelocity-v0", "hinges and slides"),
+        ({"name": "barrier", "constraints": []}, "saferl/CartPoleBalance-v0", "safeguard.constraints"),
+        ({"name": "barrier", "difference": 0.9}, "saferl/CartPoleBalance-v0", "safeguard.difference"),
     ],
 )
 def test_mistakes_are_named(safeguard: dict[str, Any], env_id: str, words: str) -> None:
     content = {**CONTENT, "safeguard": safeguard, "env": {"id": env_id, "num_envs": 2}}
     with pytest.raises(ConfigError, match=words):
         make_vec_env(build_config(content, "test"))
+
+
+def test_signals_that_are_not_kept_up_to_date_are_named() -> None:
+    class Curious(BoxSafeguard):
+        requires = frozenset({"joint_torque"})
+
+    with pytest.raises(ConfigError, match="safeguard Curious: unknown signal 'joint_torque'"):
+        GuardedCopies(cart_poles(), Curious(np.array([-1.0]), np.array([1.0])))
 
 
 def test_actions_must_be_numbers() -> None:

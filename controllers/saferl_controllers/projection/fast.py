@@ -20,7 +20,8 @@ from saferl_envs.signals import FloatArray
 _ENDLESS = 1e30
 """What the solver takes for infinity."""
 _RELAXATION = 1e-8
-"""Weight of the distance against that of the squared excess, where rows have to be relaxed."""
+"""Weight of the distance against that of the squared excess of rows of length 1, where rows have to be relaxed."""
+_TINY = 1e-300
 _SETTINGS = {"primal_tol": 1e-10}
 _MANY = 8
 """From so many points on one row's closed form is faster for all together than the solver for each."""
@@ -53,12 +54,12 @@ class PolytopeProjection:
         """Return the projections.
 
         Args:
-            points: (N, n) finite.
+            points: (N, n).
             rows: (N, m, n), or (m, n) for all points; finite.
             offsets: (N, m), or (m,); infinity for a row that asks nothing.
 
         Raises:
-            ConfigError: Shapes do not fit.
+            ConfigError: Shapes do not fit, or numbers are not finite.
         """
         box, (n, size), m = self.box, points.shape, rows.shape[-2]
         if size != box.size or rows.shape[-1] != size or offsets.shape[-1] != m:
@@ -66,16 +67,19 @@ class PolytopeProjection:
                 f"projection in {box.size} dimensions: got points {points.shape}, rows {rows.shape}, offsets {offsets.shape}"
             )
         nearest = np.minimum(np.maximum(points, box.low), box.high)
-        broken = np.matmul(rows, nearest[..., np.newaxis])[..., 0] > offsets
+        # not `>`: what cannot be compared (NaN) is not satisfied
+        broken = ~(np.matmul(rows, nearest[..., np.newaxis])[..., 0] <= offsets)
         found = Projected(nearest, np.ones(n, np.bool_), np.zeros((n, m)), np.zeros((n, m)), points - nearest)
         if broken.any():
             (at,) = broken.any(axis=1).nonzero()
+            if not (np.isfinite(points).all() and np.isfinite(rows).all()) or np.isnan(offsets).any():
+                raise ConfigError("projection: points, rows or offsets hold numbers that are not finite")
             if rows.ndim == 2:
                 rows = np.broadcast_to(rows, (n, m, size))
             if offsets.ndim == 1:
                 offsets = np.broadcast_to(offsets, (n, m))
             if m == 1 and len(at) >= _MANY:
-                self._one_row(found, at, points, rows[:, 0], offsets[:, 0])
+                self._one_row(found, at, points[at], rows[at, 0], offsets[at, 0])
             else:
                 for k in at.tolist():
                     self._solve(found, k, points[k], rows[k], offsets[k])
@@ -87,12 +91,14 @@ class PolytopeProjection:
         return found
 
     def _one_row(self, found: Projected, at: Any, points: FloatArray, rows: FloatArray, offsets: FloatArray) -> None:
+        """Fill in the answers `at` (K,) for points (K, n) with one row (K, n) and offset (K,) each."""
         box = self.box
-        moved = project_half_space_in_box(points[at], rows[at], offsets[at], box.low, box.high, box.weights)
+        moved = project_half_space_in_box(points, rows, offsets, box.low, box.high, box.weights)
         found.point[at], found.feasible[at] = moved.point, moved.feasible
-        slack = np.einsum("ki,ki->k", rows[at], moved.point) - offsets[at]
+        slack = np.maximum(np.einsum("ki,ki->k", rows, moved.point) - offsets, 0.0)
         found.slack[at, 0] = np.where(moved.feasible, 0.0, slack)
-        found.row_multipliers[at, 0] = np.where(moved.feasible, moved.multiplier, slack / _RELAXATION)
+        lengths = np.maximum(np.einsum("ki,ki->k", rows, rows / self._metric.diagonal()), _TINY)
+        found.row_multipliers[at, 0] = np.where(moved.feasible, moved.multiplier, slack / (_RELAXATION * lengths))
 
     def _solve(self, found: Projected, k: int, point: FloatArray, rows: FloatArray, offsets: FloatArray) -> None:
         """Fill in the answer for point k."""
@@ -104,26 +110,38 @@ class PolytopeProjection:
         rows = np.array(rows, np.float64, order="C")  # a copy: the solver takes no read-only views
         x, _, status, info = daqp.solve(self._metric, target, rows, upper, lower, np.zeros(size + m, np.int32), **_SETTINGS)
         found.feasible[k] = status == 1
+        if not found.feasible[k] and m == 1:
+            self._one_row(found, np.array([k]), point[np.newaxis], rows, offsets)
+            return
+        multipliers = info["lam"][-m:]
         if not found.feasible[k]:
-            x, info = self._relaxed(target, rows, upper, lower)
-        x = np.minimum(np.maximum(x[:size], self.box.low), self.box.high)
-        found.point[k], found.row_multipliers[k] = x, info["lam"][-m:]
+            x, multipliers = self._relaxed(point, target, rows, upper, lower)
+        x = np.minimum(np.maximum(x, self.box.low), self.box.high)
+        found.point[k], found.row_multipliers[k] = x, multipliers
         if not found.feasible[k]:
             found.slack[k] = np.maximum(rows @ x - offsets, 0.0)
 
-    def _relaxed(self, target: FloatArray, rows: FloatArray, upper: FloatArray, lower: FloatArray) -> tuple[FloatArray, Any]:
-        """Solve with an excess per row as further variables, dear enough to be least before the distance is."""
-        m, endless = len(rows), np.full(len(rows), _ENDLESS)
-        price = (np.ones(m) if self._prices is None else self._prices) / _RELAXATION
-        metric = np.diag(np.concatenate((self._metric.diagonal(), price)))
-        size = self.box.size
-        x, _, _, info = daqp.solve(
-            metric,
+    def _relaxed(
+        self, point: FloatArray, target: FloatArray, rows: FloatArray, upper: FloatArray, lower: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Solve with an excess per row as further variables, dear enough to be least before the distance is.
+
+        Rows are scaled together, so that what is dear enough does not depend on their unit. Where the solver fails, the point
+        of the box is returned, without multipliers.
+        """
+        size, m = self.box.size, len(rows)
+        prices = np.ones(m) if self._prices is None else self._prices / self._prices.max()
+        scale = 1.0 / np.sqrt(max(float((rows * rows / self._metric.diagonal()).sum(axis=1).max()), _TINY))
+        endless = np.full(m, _ENDLESS)
+        x, _, status, info = daqp.solve(
+            np.diag(np.concatenate((self._metric.diagonal(), prices / _RELAXATION))),
             np.concatenate((target, np.zeros(m))),
-            np.concatenate((rows, -np.eye(m)), axis=1),
-            np.concatenate((upper[:size], endless, upper[size:])),
+            np.concatenate((rows * scale, -np.eye(m)), axis=1),
+            np.concatenate((upper[:size], endless, np.minimum(upper[size:] * scale, _ENDLESS))),
             np.concatenate((lower[:size], -endless, lower[size:])),
             np.zeros(size + 2 * m, np.int32),
             **_SETTINGS,
         )
-        return x, info
+        if status < 1:
+            return point, np.zeros(m)
+        return x[:size], info["lam"][-m:] * scale

@@ -62,6 +62,7 @@ class PandaReach(Task):
         "joint_room": SignalInfo(tuple(f"joint{k}" for k in range(1, 8)), "rad"),
     }
     camera = "track"
+    rest = (0.67, 0.0, 0.0, -1.2, 0.0, -2.6, 0.0, 1.6, 0.785)  # the person, then the arm folded back
 
     def __init__(self, clearance: float = 0.05, joint_margin: float = 0.1, cost_limit: float = 5.0) -> None:
         self.clearance, self.joint_margin, self.cost_limit = clearance, joint_margin, cost_limit
