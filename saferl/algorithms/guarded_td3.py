@@ -14,8 +14,6 @@ import numpy as np
 import torch as th
 from pydantic import Field
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.utils import polyak_update
-from torch.nn import functional
 
 from saferl.algorithms.td3 import ConstrainedTD3, TD3Settings
 from saferl.replay import Batch
@@ -162,28 +160,14 @@ class GuardedTD3(ConstrainedTD3):
 
     def _step(self, batch: Batch) -> dict[str, th.Tensor]:
         """Take one gradient step of everything; the actor's is delayed."""
-        with th.no_grad():
-            noise = th.randn_like(batch.actions) * self.target_policy_noise
-            noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
-            following = (self.actor_target(batch.next_observations) + noise).clamp(-1.0, 1.0)
-            q = th.cat(self.critic_target(batch.next_observations, following), dim=1).amin(dim=1, keepdim=True)
-            target = batch.rewards + (1.0 - batch.dones) * self.gamma * q
-        twins = self.critic(batch.observations, batch.actions)
-        critic_loss = th.stack([functional.mse_loss(q, target) for q in twins]).sum()
-        self.critic.optimizer.zero_grad()
-        critic_loss.backward()  # type: ignore[no-untyped-call]
-        self.critic.optimizer.step()
-        found = {"critic_loss": critic_loss.detach(), **self.learn_safeguard(batch, following)}
+        critic_loss, following = self.critic_step(batch)
+        found = {"critic_loss": critic_loss, **self.learn_safeguard(batch, following)}
         if self._n_updates % self.policy_delay == 0:
             actions = self.actor(batch.observations)
             actor_loss = -self.critic.q1_forward(batch.observations, actions).mean() + self.pressure_loss(batch, actions)
-            self.actor.optimizer.zero_grad()
-            actor_loss.backward()  # type: ignore[no-untyped-call]
-            self.actor.optimizer.step()
-            found["actor_loss"] = actor_loss.detach()
-            for network, slow in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
-                polyak_update(network.parameters(), slow.parameters(), self.tau)
+            self.actor_step(actor_loss)
             self.follow_safeguard()
+            found["actor_loss"] = actor_loss.detach()
         return found
 
     def _features(self, observations: Any) -> th.Tensor:

@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import torch as th
 from pydantic import Field, PositiveInt
 from stable_baselines3 import TD3
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.utils import polyak_update
+from torch.nn import functional
 
 from saferl.algorithms.off_policy import ConstrainedOffPolicy, OffPolicySettings
 from saferl.algorithms.registry import register_method
+from saferl.replay import Batch
 
 
 class ConstrainedTD3(ConstrainedOffPolicy, TD3):
@@ -34,6 +38,32 @@ class ConstrainedTD3(ConstrainedOffPolicy, TD3):
         super()._setup_model()
         width = int(np.prod(self.action_space.shape or ()))
         self.action_noise = NormalActionNoise(np.zeros(width), np.full(width, self.exploration_noise))
+
+    def critic_step(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
+        """Take a gradient step of the twin critics towards clipped double Q with a smoothed target action.
+
+        Returns:
+            The loss, and the target actor's noisy actions (B, na) in the next states.
+        """
+        with th.no_grad():
+            noise = th.randn_like(batch.actions) * self.target_policy_noise
+            noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
+            following = (self.actor_target(batch.next_observations) + noise).clamp(-1.0, 1.0)
+            q = th.cat(self.critic_target(batch.next_observations, following), dim=1).amin(dim=1, keepdim=True)
+            target = batch.rewards + (1.0 - batch.dones) * self.gamma * q
+        loss = th.stack([functional.mse_loss(q, target) for q in self.critic(batch.observations, batch.actions)]).sum()
+        self.critic.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.critic.optimizer.step()
+        return loss.detach(), following
+
+    def actor_step(self, loss: th.Tensor) -> None:
+        """Take a gradient step of the actor, and move the targets of actor and critics."""
+        self.actor.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.actor.optimizer.step()
+        for network, slow in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
+            polyak_update(network.parameters(), slow.parameters(), self.tau)
 
 
 @register_method("td3", "TD3 without regard to constraints: an off-policy baseline", "Fujimoto et al. 2018, arXiv 1802.09477")

@@ -12,8 +12,6 @@ from typing import Any, ClassVar, Literal
 
 import torch as th
 from pydantic import PositiveFloat
-from stable_baselines3.common.utils import polyak_update
-from torch.nn import functional
 
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.algorithms.off_policy_lagrangian import MultiplierSettings, OffPolicyLagrangian
@@ -38,33 +36,19 @@ class TD3Lagrangian(OffPolicyLagrangian, ConstrainedTD3):
 
     def _step(self, batch: Batch, weights: th.Tensor) -> dict[str, th.Tensor]:
         """Take one gradient step of critics and cost critics, and at every `policy_delay`-th of the actor."""
-        with th.no_grad():
-            noise = th.randn_like(batch.actions) * self.target_policy_noise
-            noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
-            following = (self.actor_target(batch.next_observations) + noise).clamp(-1.0, 1.0)
-            following_q = th.cat(self.critic_target(batch.next_observations, following), dim=1).amin(dim=1, keepdim=True)
-            target = batch.rewards + (1.0 - batch.dones) * self.gamma * following_q
-        critic_loss = th.stack([functional.mse_loss(q, target) for q in self.critic(batch.observations, batch.actions)]).sum()
+        critic_loss, following = self.critic_step(batch)
         cost_loss = self.cost_critic_loss(batch, following)
-        for loss, optimizer in (
-            (critic_loss, self.critic.optimizer),
-            (cost_loss * len(self.limited), self.cost_critics.optimizer),
-        ):
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        found = {"critic_loss": critic_loss.detach(), "cost_critic_loss": cost_loss.detach()}
+        self.cost_critics.optimizer.zero_grad()
+        (cost_loss * len(self.limited)).backward()  # type: ignore[no-untyped-call]
+        self.cost_critics.optimizer.step()
+        found = {"critic_loss": critic_loss, "cost_critic_loss": cost_loss.detach()}
         if self._n_updates % self.policy_delay == 0:
             actions = self.actor(batch.observations)
             q = self.critic.q1_forward(batch.observations, actions)
             actor_loss = -self.mixed(q, batch.observations, actions, weights).mean()
-            self.actor.optimizer.zero_grad()
-            actor_loss.backward()  # type: ignore[no-untyped-call]
-            self.actor.optimizer.step()
-            found["actor_loss"] = actor_loss.detach()
-            for network, slow in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
-                polyak_update(network.parameters(), slow.parameters(), self.tau)
+            self.actor_step(actor_loss)
             self.follow_cost_critics()
+            found["actor_loss"] = actor_loss.detach()
         return found
 
 
