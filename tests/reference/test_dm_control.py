@@ -104,7 +104,7 @@ def test_a_missing_package_is_named(monkeypatch):
     found = catalogue()
     missing = {env["id"]: env["missing"] for env in found["environments"] if "missing" in env}
     assert missing.keys() == TASKS.keys()
-    assert len(tables(found)) == 4
+    assert len(tables(found)) == 5
 
 
 def test_starts_do_not_depend_on_how_many_copies_there_are():
