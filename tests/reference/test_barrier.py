@@ -124,9 +124,13 @@ def test_a_branch_that_breaks_down_is_not_safe() -> None:
 def test_disturbances_are_not_foreseen_and_stop_nothing(kind: str, strength: float) -> None:
     copies: Any = make_copies("saferl/QuadrotorCircle-v0", 2, threads=1, disturbances={kind: strength})
     safeguard = BarrierSafeguard(copies, linear_backup(copies), horizon=5, threads=1)
-    for _ in range(4):
-        found = safeguard.filter(copies.present(), np.full((2, 2), 0.5, np.float32))
-        copies.step(found.action)
+    ahead = Foresight(copies, 1, threads=1)
+    for step in range(4):
+        ahead.begin()
+        assert ahead.copies.simulation.qpos.tobytes() == copies.simulation.qpos.tobytes()  # it begins where the robot is
+        found = safeguard.filter(copies.present(), np.full((2, 2), 0.2 * (-1) ** step, np.float32))
+        foreseen = ahead.step(found.action[:, np.newaxis])[:, 0]
+        assert foreseen.tobytes() != copies.step(found.action).values.tobytes()
 
 
 def test_copies_that_have_ended_do_not_stop_the_others() -> None:
