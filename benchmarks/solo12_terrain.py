@@ -74,6 +74,21 @@ def run(quick: bool) -> None:
     append_row(TOPIC, prefix + TRAINING, {"seed": SEED, "steps": steps, "minutes": round(minutes(path), 1), **levels})
 
 
+def table() -> list[str]:
+    """Return the lines of a Markdown table: mean levels at the end of training, and what was crossed at which level."""
+    (row,), fields = read_rows(TOPIC, TRAINING), read_rows(TOPIC, CROSSED)
+    kinds = sorted({f["type"] for f in fields}, key=lambda kind: -float(row[f"task/level/{kind}"]))
+    lines = ["| ground | level at the end of training, 0 to 9 | crossed at level 0 / 1 / 2 / 3 to 9, % |", "|---|---|---|"]
+    for kind in kinds:
+        shares = []
+        for levels in (range(1), range(1, 2), range(2, 3), range(3, 10)):
+            of = [int(f["crossed"]) for f in fields if f["type"] == kind and int(f["level"]) in levels]
+            shares.append(f"{100 * np.mean(of):.0f}")
+        level = float(row[f"task/level/{kind}"])
+        lines.append(f"| {kind.replace('_', ' ')} | {level:.1f} | {' / '.join(shares)} |")
+    return lines
+
+
 def claims() -> list[Claim]:
     """Return the claims that the raw rows support."""
     training, fields = read_rows(TOPIC, TRAINING), read_rows(TOPIC, CROSSED)
