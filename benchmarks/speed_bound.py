@@ -22,11 +22,14 @@ NAME = "mean_speed"
 PLAYERS = {"gda": "none", "reload": "both"}
 TITLES = {"gda": "descent-ascent", "reload": "ReLOAD"}
 BOUNDS: dict[str, tuple[str, tuple[float, ...]]] = {
-    "halfcheetah": ("HalfCheetah", (1.0,)),
-    "hopper": ("Hopper", (1.0,)),
+    "halfcheetah": ("HalfCheetah", (1.0, 0.5, 1.5)),
+    "hopper": ("Hopper", (0.8,)),
     "walker2d": ("Walker2d", (1.0,)),
 }
-"""By task its title and its bounds in m/s; the first is the one of R8."""
+"""By task its title and its bounds in m/s: first half of what is reached without a bound, for R9 a quarter and three quarters.
+
+Without a bound the last half of a million steps has a mean speed of 2.05, 1.57 and 2.15 m/s on the calibration seed 100.
+"""
 
 
 def arm(task: str, bound: float, players: str) -> str:
