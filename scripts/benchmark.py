@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 TOPICS = (
     "calibration",
     "cat",
+    "catch",
     "correctness",
     "foreign",
     "fresh",

@@ -16,7 +16,7 @@ def test_it_is_the_process_of_the_table():
     table, env = catch(rows, columns), gymnasium.make("saferl/Catch-v0").unwrapped
     rng, shape = np.random.default_rng(0), (rows, columns, columns)
     observation, info = env.reset(seed=1)
-    assert info == {"moved": 0.0}
+    assert info == {"moved": 0.0, "caught": 0.0}
     seen = set()
     for _ in range(2000):
         state = int(np.ravel_multi_index((env._row, env._ball, env._paddle), shape))
@@ -28,6 +28,7 @@ def test_it_is_the_process_of_the_table():
         assert table.transitions[state, action, following] > 0.0
         assert reward == table.reward[state, action]
         assert info["moved"] == table.costs[0, state, action]
+        assert info["caught"] == (reward == 1.0)
         assert not terminated
         assert not truncated
         seen.add(following)

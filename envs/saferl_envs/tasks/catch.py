@@ -1,8 +1,9 @@
 """Catch: a ball falls down a board and a paddle below is to be under it; every move counts.
 
 The board, the actions and the reward are those of bsuite (Osband et al. 2020, arXiv 1908.03568). New balls keep falling, the
-paddle stays where the last one left it, and each step's info says whether it moved, for a constraint to limit: catching and
-keeping still pull apart. `saferl.tabular.problems.catch` is the same process as a table.
+paddle stays where the last one left it, and each step's info says whether it moved and whether a ball was caught, for
+constraints to limit: catching and keeping still pull apart, and a limit on catching is one on what is wanted.
+`saferl.tabular.problems.catch` is the same process as a table.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Catch(gymnasium.Env[Board, Any]):
     """Observations (rows * columns,) with ones at ball and paddle; actions 0 left, 1 stay, 2 right.
 
     In the step after the ball has reached the lowest row the reward is 1 where the paddle is under it, else -1, and a new ball
-    begins in a random column. ``info["moved"]`` is 1 for actions that are not 1.
+    begins in a random column. ``info["moved"]`` is 1 for actions that are not 1, ``info["caught"]`` 1 where a ball was caught.
 
     Args:
         rows: Height of the board.
@@ -48,7 +49,7 @@ class Catch(gymnasium.Env[Board, Any]):
         """Begin with a ball at the top and the paddle in the middle."""
         super().reset(seed=seed)
         self._row, self._ball, self._paddle = 0, int(self.np_random.integers(self.columns)), self.columns // 2
-        return self._board().ravel(), {"moved": 0.0}
+        return self._board().ravel(), {"moved": 0.0, "caught": 0.0}
 
     def step(self, action: Any) -> tuple[Board, float, bool, bool, dict[str, Any]]:
         """Move the paddle and let the ball fall."""
@@ -59,7 +60,7 @@ class Catch(gymnasium.Env[Board, Any]):
         else:
             self._row += 1
         self._paddle = min(max(self._paddle + int(action) - 1, 0), self.columns - 1)
-        return self._board().ravel(), reward, False, False, {"moved": float(action != 1)}
+        return self._board().ravel(), reward, False, False, {"moved": float(action != 1), "caught": float(reward > 0.0)}
 
     def _board(self) -> Board:
         board = np.zeros((self.rows, self.columns), np.float32)
