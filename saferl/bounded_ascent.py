@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from saferl.multipliers import Multipliers
+from saferl.multipliers import CostScale, Multipliers
 from saferl.optimistic_ascent import Players
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +41,7 @@ class BoundedAscent(Multipliers):
         learning_rate: float,
         optimistic: Players = "both",
         initial: float = 0.5,
-        cost_scale: float = 1.0,
+        cost_scale: CostScale = 1.0,
     ) -> None:
         super().__init__(limits, senses, cost_scale=cost_scale)
         self.learning_rate, self.optimistic = learning_rate, optimistic

@@ -16,11 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch as th
+from pydantic import PositiveFloat
 
 from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
 Optimizer = Literal["sgd", "adam"]
+CostScale = PositiveFloat | Literal["limit"]
 
 
 class Multipliers(ABC):
@@ -31,11 +33,16 @@ class Multipliers(ABC):
         senses: ``<=``, ``>=`` or ``==`` of each.
         initial: Their common start.
         maximum: Cap on their size, or None.
-        cost_scale: Costs and limits are divided by it before anything else, so that gains need not be changed.
+        cost_scale: Costs and limits are divided by it before anything else, so that gains need not be changed; ``limit``
+            divides by the size of the limit each begins with, so that errors are relative and one gain serves constraints of
+            different units (ours).
 
     Attributes:
         values: (C,) float64.
         limits: The present cost limits (C,).
+
+    Raises:
+        ConfigError: A cost is to be relative to a limit of 0.
     """
 
     def __init__(
@@ -44,12 +51,15 @@ class Multipliers(ABC):
         senses: Sequence[str],
         initial: float = 0.0,
         maximum: float | None = None,
-        cost_scale: float = 1.0,
+        cost_scale: CostScale = 1.0,
     ) -> None:
         self.limits = np.asarray(limits, np.float64)
         self._direction = np.array([-1.0 if sense == ">=" else 1.0 for sense in senses])
         self._floor = np.array([-np.inf if sense == "==" else 0.0 for sense in senses])
-        self._maximum, self._cost_scale = maximum, cost_scale
+        self._maximum = maximum
+        self._cost_scale = np.abs(self.limits) if cost_scale == "limit" else np.full(len(self.limits), cost_scale)
+        if not self._cost_scale.all():
+            raise ConfigError("method.cost_scale: limit needs cost limits other than 0, to divide by")
         self.values = np.full(len(self.limits), float(initial))
 
     @property

@@ -22,7 +22,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from saferl.algorithms.mixed_ppo import MixedPPO, MixedSettings
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
-from saferl.multipliers import PID, DualAscent, Multipliers
+from saferl.multipliers import PID, CostScale, DualAscent, Multipliers
 
 Array = np.ndarray[Any, Any]
 
@@ -114,7 +114,7 @@ class LagrangianSettings(MixedSettings):
     Attributes:
         multiplier_initial: Start of every multiplier.
         multiplier_maximum: Cap, or None; needed where `sum_norm` is off (rlpyt and OmniSafe: 100).
-        cost_scale: Costs and limits are divided by it before the rule sees them (rlpyt: 10).
+        cost_scale: Costs and limits are divided by it before the rule sees them (rlpyt: 10), or by the limits (``limit``).
         sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
         cost_limit_start: See `LagrangianPPO`.
         cost_limit_fraction: See `LagrangianPPO`.
@@ -124,7 +124,7 @@ class LagrangianSettings(MixedSettings):
 
     multiplier_initial: float = Field(0.0, ge=0)
     multiplier_maximum: PositiveFloat | None = None
-    cost_scale: PositiveFloat = 1.0
+    cost_scale: CostScale = 1.0
     sum_norm: bool = True
     cost_limit_start: PositiveFloat | None = None
     cost_limit_fraction: float = Field(0.5, gt=0, le=1)

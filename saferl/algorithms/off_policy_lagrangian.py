@@ -21,7 +21,7 @@ from saferl.algorithms.constrained import limits_of
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.cost_critics import CostCritics
 from saferl.cost_estimates import Estimate, mean_costs
-from saferl.multipliers import DualAscent, Multipliers
+from saferl.multipliers import CostScale, DualAscent, Multipliers
 from saferl.replay import Batch
 from saferl_envs.errors import ConfigError
 
@@ -152,7 +152,7 @@ class MultiplierSettings(BaseModel):
         cost_limits: Cost limits by constraint name in place of the environment's.
         multiplier_initial: Start of every multiplier.
         multiplier_maximum: Cap, or None.
-        cost_scale: Costs and limits are divided by it before the rule sees them.
+        cost_scale: Costs and limits are divided by it before the rule sees them, or by the limits (``limit``).
         sum_norm: Divide the mixture by ``1 + sum |w|``.
     """
 
@@ -161,7 +161,7 @@ class MultiplierSettings(BaseModel):
     cost_estimate: Estimate = "rate"
     multiplier_initial: float = Field(0.0, ge=0)
     multiplier_maximum: PositiveFloat | None = None
-    cost_scale: PositiveFloat = 1.0
+    cost_scale: CostScale = 1.0
     sum_norm: bool = True
 
     def multiplier_arguments(self, rule: Rule) -> dict[str, Any]:

@@ -246,6 +246,14 @@ def test_the_cap_and_the_scale():
     assert rule.values[0] == 2.0
 
 
+def test_errors_relative_to_the_limits_move_constraints_of_different_units_alike():
+    rule = DualAscent([25.0, 0.1, -2.0], ["<=", "<=", ">="], learning_rate=0.5, cost_scale="limit")
+    rule.update(np.array([50.0, 0.2, -4.0]))
+    assert rule.values == pytest.approx([0.5, 0.5, 0.5])
+    with pytest.raises(ConfigError, match="limits other than 0"):
+        DualAscent([25.0, 0.0], ["<=", "<="], learning_rate=0.5, cost_scale="limit")
+
+
 def test_mixed_advantages(rollout):
     assert isinstance(rollout, LagrangianPPO)
     rollout.multipliers.values[:] = 3.0
