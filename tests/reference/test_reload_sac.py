@@ -153,3 +153,17 @@ def test_what_is_not_supported_is_said():
             type(build())("MlpPolicy", env, **{key: value})
     with pytest.raises(ConfigError, match="not one update"):
         build(update_ratio=0.01)
+
+
+def test_a_slow_actor_is_slow_and_critics_are_not():
+    moved = {}
+    for rate in (None, 1e-9):
+        model = build(actor_learning_rate=rate)
+        before = {
+            name: th.cat([p.flatten().clone() for p in getattr(model, name).parameters()]) for name in ("actor", "critic")
+        }
+        model.learn(80)
+        after = {name: th.cat([p.flatten() for p in getattr(model, name).parameters()]) for name in before}
+        moved[rate] = {name: float((after[name] - before[name]).abs().max()) for name in before}
+    assert moved[1e-9]["actor"] < 1e-6 < 1e-4 < moved[None]["actor"]
+    assert moved[1e-9]["critic"] > 1e-4
