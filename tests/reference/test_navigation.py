@@ -140,5 +140,13 @@ def test_the_circle_pays_for_going_round_and_its_walls_cost():
         assert reward == pytest.approx(0.1 * (v * x - u * y) / radius / (1.0 + abs(radius - 1.5)))
         assert info["cost_walls"] == float(abs(x) > 1.125)
     assert reward > 0.0
-    with pytest.raises(TaskError, match="level"):
-        gymnasium.make("saferl/PointCircle1-v0", level=3)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [({"level": 3}, "level"), ({"hazards": 2.5}, "hazards"), ({"vases": -1}, "vases"), ({"extent": 0}, "extent")],
+)
+def test_wrong_numbers_are_refused(mistake, message):
+    for task in ("Goal", "Circle"):
+        with pytest.raises(TaskError, match=message):
+            gymnasium.make(f"saferl/Point{task}1-v0", **mistake)

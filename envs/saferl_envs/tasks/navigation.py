@@ -53,8 +53,10 @@ class Navigation(Task):
     ) -> None:
         self.counts = {"hazards": hazards, "vases": vases, "pillars": pillars}
         for name, count in self.counts.items():
-            if isinstance(count, bool) or count != int(count) or count < 0:
+            if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
                 raise TaskError(f"{type(self).__name__}: {name} must be a whole number from 0 on, got {count!r}")
+        if not 0.5 <= extent <= 4.0:
+            raise TaskError(f"{type(self).__name__}: extent must be from 0.5 to 4 m, got {extent!r}")
         self.extent, self.cost_limit = extent, cost_limit
         self.contact_groups = {  # type: ignore[misc]  # of this very task
             kind: tuple(f"{kind}{i}" for i in range(self.counts[kind])) for kind in ("vases", "pillars") if self.counts[kind]
