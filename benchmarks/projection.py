@@ -189,7 +189,8 @@ def claims() -> list[Claim]:
 
     if len(rows) == SIZES:
         total = sum(int(row["problems"]) for row in rows)
-        worst = {key: max(float(row[key]) for row in rows) for key in ("residual", "distance", "again", "expansion")}
+        keys = ("residual", "relaxed_residual", "distance", "again", "expansion")
+        worst = {key: max(float(row[key]) for row in rows) for key in keys}
         claim("problems", "random problems, n 1 to 30, m 0 to 60, of six kinds", ">= 10000", total, "problems", RIGHT)
         claim(
             "residual",
@@ -199,6 +200,8 @@ def claims() -> list[Claim]:
             "1",
             RIGHT,
         )
+        text = "worst residual where rows had to be relaxed"
+        claim("relaxed", text, "<= 1e-5", worst["relaxed_residual"], "1", RIGHT)
         claim("distance", "largest distance from cvxpy's answer", "<= 1e-6", worst["distance"], "1", RIGHT)
         claim("idempotent", "largest move of a projection that is projected again", "<= 1e-8", worst["again"], "1", RIGHT)
         claim("expansion", "largest growth of the distance of two points", "<= 1e-8", worst["expansion"], "1", RIGHT)
@@ -209,14 +212,16 @@ def claims() -> list[Claim]:
     if times:
         cvxpy = float(times["cvxpy_single"]["median_us"])
         for way, text, limit in (
-            ("qp_single", "quadratic program, one action", 20.0),
-            ("qp_batch", f"quadratic program, batch of {BATCH}", 10.0),
+            ("qp_single", f"{M} rows, one action", 20.0),
+            ("qp_batch", f"{M} rows, batch of {BATCH}", 10.0),
             ("half_space_single", "one half-space in a box, one action", 40.0),
             ("half_space_batch", f"one half-space in a box, batch of {BATCH}", 0.5),
-            ("inactive_single", "nothing to correct, one action", 10.0),
-            ("inactive_batch", f"nothing to correct, batch of {BATCH}", 0.2),
+            ("inactive_single", f"{M} rows, nothing to correct, one action", 10.0),
+            ("inactive_batch", f"{M} rows, nothing to correct, batch of {BATCH}", 0.2),
         ):
             median, p99 = (float(times[way][key]) for key in ("median_us", "p99_us"))
-            note = f"{way}: 99th percentile {p99:.3g} us; cvxpy takes {cvxpy:.0f} us, {cvxpy / median:.0f} times as long"
-            claim(way, f"n = {N}, m = {M}, median per action: {text}", f"<= {limit:g}", median, "us", FAST, note)
+            note = f"{way}: 99th percentile {p99:.3g} us"
+            if way == "qp_single":
+                note += f"; cvxpy takes {cvxpy:.0f} us, {cvxpy / median:.0f} times as long"
+            claim(way, f"n = {N}, median per action: {text}", f"<= {limit:g}", median, "us", FAST, note)
     return found

@@ -104,8 +104,22 @@ class Engine:
         """Begin a new episode for some copies (sorted ids), or for all; see `Task.arrange` for options.
 
         Raises:
-            TaskError: An option is unknown to the task, or invalid.
+            TaskError: An option is unknown to the task, or invalid. The copies then are as they were.
         """
+        if not options:
+            self._begin(ids, {})
+            return
+        before = self.episodes.copy(), self.steps.copy(), self.episode_cost.copy()
+        memory = {key: array.copy() for key, array in self.memory.items()}
+        try:
+            self._begin(ids, options)
+        except TaskError:
+            self.episodes[:], self.steps[:], self.episode_cost[:] = before
+            for key, array in memory.items():
+                self.memory[key][...] = array  # in place: signals show these very arrays
+            raise
+
+    def _begin(self, ids: IntArray | None, options: Mapping[str, Any]) -> None:
         which = self._all if ids is None else ids
         seen = self.episodes[which] > 0
         self.episodes[which] += 1
@@ -115,7 +129,7 @@ class Engine:
         self._remember(which, noise, seen)
         memory = {key: array[which] for key, array in self.memory.items()}
         if options:
-            memory = self.task.arrange(memory, options)
+            memory = self.task.arrange(noise, memory, options)
             for key, array in memory.items():
                 self.memory[key][which] = array
         fields = self._disturbed.fields(self.task.randomize(noise, self.simulation.model, memory), len(which))

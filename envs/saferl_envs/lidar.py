@@ -18,7 +18,7 @@ REACH = 3.0
 def lidar(relative: FloatArray, bins: int = BINS, reach: float = REACH) -> FloatArray:
     """Return how close the nearest thing in each bin is, (N, bins): 1 at the robot, 0 from `reach` on.
 
-    Bin k sees angles from ``2 pi k / bins`` to ``2 pi (k + 1) / bins`` about the robot, counted from straight ahead. Where in
+    Bin k sees angles from ``2 pi k / bins`` to ``2 pi (k + 1) / bins`` about the robot, counted from its x axis. Where in
     its bin a thing lies shows in the bins beside it, which read its closeness times how near their common edge it is.
 
     Args:

@@ -206,7 +206,9 @@ class HumanViewer:
 
     def arrange(self, markers: Mapping[str, FloatArray], body_pos: FloatArray | None = None) -> None:
         """Put bodies where a copy has them; see `FrameRenderer.arrange`."""
-        _arrange(self._model, self._data, markers, body_pos)
+        if self._handle is not None and self._handle.is_running():
+            with self._handle.lock():
+                _arrange(self._model, self._data, markers, body_pos)
 
     def show(self, data_or_qpos: mujoco.MjData | FloatArray) -> str | None:
         """Show a state; return None, or the line that says why nothing is shown."""

@@ -124,12 +124,13 @@ class Task(ABC):
         """
         return self.initial_memory(noise)
 
-    def arrange(self, memory: Memory, options: Mapping[str, Any]) -> Memory:
+    def arrange(self, noise: Noise, memory: Memory, options: Mapping[str, Any]) -> Memory:
         """Return what copies remember at the start of an episode for which ``reset(options=...)`` asks something.
 
         By default options are ignored.
 
         Args:
+            noise: Of the n copies.
             memory: What they would remember, n rows.
             options: Those of the reset.
 

@@ -32,8 +32,8 @@ class ReloadSAC(OffPolicyLagrangian, ConstrainedSAC):
     Args:
         policy: As for `OffPolicyLagrangian`.
         env: As for `OffPolicyLagrangian`.
-        actor_learning_rate: Of the actor, or None for everybody's. The game's players are actor and multipliers; an actor that
-            is slow beside the critics follows the present values, as theory has it.
+        actor_learning_rate: Of the actor, constant, or None for everybody's. The game's players are actor and multipliers; an
+            actor that is slow beside the critics follows values that are nearly those of the present policy (ours).
         **kwargs: As for `OffPolicyLagrangian`.
     """
 

@@ -124,9 +124,10 @@ class BenchmarkFolder:
                     f"{self.cells_file}: {name} differs from the configuration as it is now; choose another --out, or remove "
                     f"{self.path}"
                 )
-        lines = constraints.splitlines()
-        for line in self.constraints_file.read_text(encoding="utf-8").splitlines() if self.constraints_file.is_file() else ():
-            if line not in lines and line.partition(",")[0] in {task for _, task in begun}:
+        before = self.constraints_file.read_text(encoding="utf-8") if self.constraints_file.is_file() else ""
+        tasks = {task for _, task in begun}
+        for line in sorted(set(before.splitlines()) ^ set(constraints.splitlines())):
+            if line.partition(",")[0] in tasks:
                 raise ConfigError(
                     f"{self.constraints_file} differs from the constraints as they are now in {line!r}; choose another --out, "
                     f"or remove {self.path}"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import saferl_envs
+import saferl_envs.vector
 from saferl_envs.errors import TaskError
 from saferl_envs.lidar import in_frame, lidar
 from saferl_envs.noise import Noise
@@ -97,16 +98,55 @@ def test_a_layout_is_as_given_and_the_goal_moves_when_it_is_reached():
     ("options", "message"),
     [
         ({"layuot": {}}, "layout"),
+        ({"layout": 5}, "expected a mapping of robot, hazards, vases, goal"),
         ({"layout": {"hazard": []}}, "hazards"),
-        ({"layout": {"goal": (1.0, 2.0, 3.0)}}, "needs 2 finite numbers"),
-        ({"layout": {"goal": ("a", "b")}}, "needs 2 finite numbers"),
+        ({"layout": {"goal": (1.0, 2.0, 3.0)}}, "goal needs 1 times x and y"),
+        ({"layout": {"goal": ("a", "b")}}, "goal needs"),
+        ({"layout": {"goal": (1.0, np.nan)}}, "finite"),
+        ({"layout": {"hazards": np.zeros((2, 8))}}, "hazards needs 8 times x and y"),
+        ({"layout": {"robot": (0.0, [1.0], 2.0)}}, "x, y and heading"),
         ({"layout": {"way": (1.0,)}}, "goal"),
     ],
 )
 def test_wrong_layouts_are_refused(options, message):
     env = gymnasium.make("saferl/PointGoal1-v0")
+    env.reset(seed=0)
+    before = env.unwrapped.engine.state()
     with pytest.raises(TaskError, match=message):
-        env.reset(seed=0, options=options)
+        env.reset(options=options)
+    for key, array in env.unwrapped.engine.state().items():
+        assert np.array_equal(array, before[key], equal_nan=True), key
+
+
+def test_what_a_layout_does_not_give_keeps_clear_of_what_it_gives():
+    env = gymnasium.make("saferl/PointGoal1-v0", pillars=2)
+    engine = env.unwrapped.engine
+    for seed in range(50):
+        env.reset(seed=seed, options={"layout": {"robot": (0.0, 0.0, 0.0), "vases": [(0.9, 0.9)]}})
+        hazards, pillars = (engine.memory[kind][0].reshape(-1, 2) for kind in ("hazards", "pillars"))
+        assert np.hypot(*hazards.T).min() > HAZARD
+        assert np.hypot(*pillars.T).min() >= 0.3 + 0.4 - 1e-9
+        assert np.hypot(*(hazards - [0.9, 0.9]).T).min() >= 0.18 + 0.15 - 1e-9
+        assert np.hypot(*(hazards - engine.memory["goal"][0]).T).min() >= 0.18 + 0.305 - 1e-9
+
+
+def test_a_reset_of_no_copy_is_none():
+    env = saferl_envs.vector.TaskVectorEnv("saferl/PointGoal2-v0", 3, autoreset_mode="Disabled")
+    before, _ = env.reset(seed=0)
+    after, _ = env.reset(options={"reset_mask": np.zeros(3, bool)})
+    assert np.array_equal(before, after)
+
+
+def test_added_obstacles_are_limited_where_walls_are_only_measured():
+    env = gymnasium.make("saferl/PointCircle0-v0", hazards=4, cost_limit=10)
+    assert {c.name: c.cost_limit for c in env.get_wrapper_attr("constraints")} == {"walls": None, "hazards": 10}
+
+
+def test_markers_are_no_signals():
+    offers = gymnasium.make("saferl/PointGoal1-v0").unwrapped.engine.signals.offers()
+    assert "body_position/robot" in offers
+    assert "base_position" in offers
+    assert not [name for name in offers if name.endswith(("/goal", "/hazards0"))]
 
 
 def test_a_vase_that_is_run_into_costs_by_touch_and_by_moving_and_one_beside_does_not():

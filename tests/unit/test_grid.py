@@ -19,6 +19,7 @@ from saferl.experiment.config import builtin_configs
 from saferl.experiment.grid import builtin_grids, check_cells, load_grid
 from saferl.experiment.grid_folder import BenchmarkFolder
 from saferl.experiment.grid_rows import thin, training_seconds
+from saferl.tracking.rows import append_row
 
 TINY = {
     "total_timesteps": 256,
@@ -318,6 +319,21 @@ def test_a_grid_may_grow_and_what_has_run_must_stay_as_it_was(fake, capsys):
     text = (out / "constraints.csv").read_text()
     (out / "constraints.csv").write_text(text.replace("25.0", "26.0"))
     assert "constraints.csv differs" in fails(capsys, grid, "--out", out)
+    (out / "constraints.csv").write_text(text.splitlines()[0] + "\n")
+    assert "constraints.csv differs" in fails(capsys, grid, "--out", out)
+
+
+def test_a_task_with_other_constraints_widens_the_files(fake, capsys):
+    assert bench(fake) == 0
+    path = fake.parent / "results.csv"
+    before = rows(path)
+    append_row(path, {**before[0], "method": "new", "cost_other_stochastic": 3.0})
+    found = rows(path)
+    assert [{k: v for k, v in row.items() if k != "cost_other_stochastic"} for row in found[:-1]] == before
+    assert found[-1]["cost_other_stochastic"] == "3.0"
+    assert {row["cost_other_stochastic"] for row in found[:-1]} == {""}
+    append_row(path, before[1])
+    assert rows(path)[-1] == {**before[1], "cost_other_stochastic": ""}
 
 
 @pytest.mark.parametrize(("column", "text"), [("return_stochastic", "nan"), ("cost_speed_deterministic", ""), ("seed", "one")])

@@ -27,7 +27,7 @@ from saferl_envs.tasks.navigation_robots import Robot
 
 HAZARD, VASE, PILLAR, PILLAR_HEIGHT = 0.2, 0.1, 0.2, 0.5
 """m: radius of a hazard, half the edge of a vase, radius and half the height of a pillar."""
-KEEPOUT = {"robot": 0.4, "hazards": 0.18, "vases": 0.15, "pillars": 0.3}
+KEEPOUT = {"robot": 0.4, "hazards": 0.18, "vases": 0.15, "pillars": 0.3, "goal": 0.305}
 """m: how far from each the others begin."""
 VASE_SINK, VASE_DENSITY, STILL = 4e-5, 1e-3, 1e-4
 """m and kg/m^3: how deep a vase stands and how light it is; m/s: a vase that is slower stands still."""
@@ -43,9 +43,13 @@ class Navigation(Task):
         pillars: Number of pillars: posts not to be touched.
         extent: Half the width of the square in which things are placed, m.
         cost_limit: Bound on the number of violating steps per episode, of each constraint; None only measures.
+
+    Raises:
+        TaskError: A number is invalid.
     """
 
     robot: ClassVar[Robot]
+    base_body = "robot"
     camera = "track"
 
     def __init__(
@@ -55,8 +59,8 @@ class Navigation(Task):
         for name, count in self.counts.items():
             if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
                 raise TaskError(f"{type(self).__name__}: {name} must be a whole number from 0 on, got {count!r}")
-        if not 0.5 <= extent <= 4.0:
-            raise TaskError(f"{type(self).__name__}: extent must be from 0.5 to 4 m, got {extent!r}")
+        if isinstance(extent, bool) or not isinstance(extent, (int, float)) or not 0.6 <= extent <= 4.0:
+            raise TaskError(f"{type(self).__name__}: extent must be a number from 0.6 to 4 (m), got {extent!r}")
         self.extent, self.cost_limit = extent, cost_limit
         self.contact_groups = {  # type: ignore[misc]  # of this very task
             kind: tuple(f"{kind}{i}" for i in range(self.counts[kind])) for kind in ("vases", "pillars") if self.counts[kind]
@@ -120,42 +124,53 @@ class Navigation(Task):
             )
         return tuple(found)
 
+    @property
     @abstractmethod
-    def start(self, noise: Noise) -> FloatArray:
-        """Return the robot's first poses (n, 3): x and y in m, heading in rad."""
+    def start_extent(self) -> float:
+        """Half the width of the square in which robots start, their keep-out included, m."""
 
-    def initial_memory(self, noise: Noise) -> Memory:
-        pose = self.start(noise)
-        taken = [(pose[:, np.newaxis, :2], KEEPOUT["robot"])]
-        memory = {"robot": pose}
-        for kind, count in self.counts.items():
-            found = place(noise, kind, count, self.extent, KEEPOUT[kind], taken)
+    def things(self) -> list[tuple[str, int]]:
+        """Return the kinds of things in the order in which they get their places, and how many there are of each."""
+        return [("robot", 1), *self.counts.items()]
+
+    def lay_out(self, noise: Noise, given: Memory) -> Memory:
+        """Return where things are, those that are not given clear of each other and of those that are.
+
+        Args:
+            noise: Of the n copies.
+            given: What has its place, by kind: ``robot`` (n, 3) with the heading, others (n, 2 times their number).
+        """
+        n, memory = noise.n, dict(given)
+        kinds = self.things()
+        taken = [(given[k][:, : 2 * count].reshape(n, count, 2), KEEPOUT[k]) for k, count in kinds if k in given]
+        for kind, count in kinds:
+            if kind in given:
+                continue
+            extent = self.start_extent if kind == "robot" else self.extent
+            found = place(noise, kind, count, extent, KEEPOUT[kind], taken)
             taken.append((found, KEEPOUT[kind]))
-            memory[kind] = found.reshape(noise.n, 2 * count)
+            memory[kind] = found.reshape(n, 2 * count)
+            if kind == "robot":
+                memory[kind] = np.concatenate((memory[kind], noise.uniform("heading", 1, 0.0, 2.0 * np.pi)), axis=1)
         return memory
 
-    def arrange(self, memory: Memory, options: Mapping[str, Any]) -> Memory:
+    def initial_memory(self, noise: Noise) -> Memory:
+        return self.lay_out(noise, {})
+
+    def arrange(self, noise: Noise, memory: Memory, options: Mapping[str, Any]) -> Memory:
         for key in options:
             if key != "layout":
                 raise TaskError(choose("option", key, ["layout"], f"{type(self).__name__}.reset"))
-        found = dict(memory)
-        for key, given in dict(options.get("layout") or {}).items():
-            if key not in self.arranged(memory):
-                raise TaskError(choose("thing", key, self.arranged(memory), f"layout of {type(self).__name__}"))
-            try:
-                values = np.asarray(given, np.float64).ravel()
-            except (TypeError, ValueError):
-                values = np.array([np.nan])
-            if values.shape != memory[key].shape[1:] or not np.isfinite(values).all():
-                raise TaskError(
-                    f"layout of {type(self).__name__}: {key} needs {memory[key].shape[1]} finite numbers, got {given!r}"
-                )
-            found[key] = np.tile(values, (len(memory[key]), 1))
-        return found
-
-    def arranged(self, memory: Memory) -> tuple[str, ...]:
-        """Return the names of what a layout may give."""
-        return tuple(name for name in memory if memory[name].shape[1])
+        where, layout = f"layout of {type(self).__name__}", options["layout"]
+        counts = {kind: count for kind, count in self.things() if count}
+        if not isinstance(layout, Mapping):
+            raise TaskError(f"{where}: expected a mapping of {', '.join(counts)} to positions, got {layout!r}")
+        given = {}
+        for kind, value in layout.items():
+            if kind not in counts:
+                raise TaskError(choose("thing", kind, counts, where))
+            given[kind] = np.tile(_positions(value, kind, counts[kind], where), (noise.n, 1))
+        return self.lay_out(noise, given)
 
     def place(self, noise: Noise, model: mujoco.MjModel, memory: Memory) -> State:
         qpos = np.zeros((noise.n, model.nq))
@@ -181,7 +196,7 @@ class Navigation(Task):
         return {"body_pos": positions}
 
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
-        hazards = memory["hazards"].reshape(len(memory["hazards"]), -1, 2)
+        hazards = memory["hazards"].reshape(len(memory["hazards"]), self.counts["hazards"], 2)
         return {f"hazards{i}": flat(hazards[:, i], 0.01) for i in range(hazards.shape[1])}
 
     def derive(self, signals: Signals) -> Mapping[str, FloatArray]:
@@ -189,21 +204,23 @@ class Navigation(Task):
         found = {"position": position}
         n = len(position)
         if self.counts["hazards"]:
-            away = signals["hazards"].reshape(n, -1, 2) - position[:, np.newaxis]
+            away = signals["hazards"].reshape(n, self.counts["hazards"], 2) - position[:, np.newaxis]
             found["hazard_distance"] = np.hypot(away[..., 0], away[..., 1])
         if self.counts["vases"]:
-            moving = signals["qvel"][:, self.robot.nv :].reshape(n, -1, 6)[..., :3]
+            moving = signals["qvel"][:, self.robot.nv :].reshape(n, self.counts["vases"], 6)[..., :3]
             found["vase_speed"] = np.sqrt(np.square(moving).sum(axis=2))
         return found
 
     def sights(self, signals: Signals, memory: Memory) -> list[tuple[FloatArray, float]]:
         """Return what lidars see: positions (N, K, 2) of each kind of thing, and how far its lidar reaches, m."""
+        now = self.present(signals, memory)
+        return [(now[kind], REACH) for kind, count in self.counts.items() if count]
+
+    def present(self, signals: Signals, memory: Memory) -> dict[str, FloatArray]:
+        """Return where the things of each kind are now, (N, K, 2) in m; vases may have been moved."""
         n = len(signals["qpos"])
-        found = [(memory["hazards"].reshape(n, -1, 2), REACH)] if self.counts["hazards"] else []
-        if self.counts["vases"]:
-            found.append((signals["qpos"][:, self.robot.nq :].reshape(n, -1, 7)[..., :2], REACH))
-        if self.counts["pillars"]:
-            found.append((memory["pillars"].reshape(n, -1, 2), REACH))
+        found = {kind: memory[kind].reshape(n, count, 2) for kind, count in self.counts.items()}
+        found["vases"] = signals["qpos"][:, self.robot.nq :].reshape(n, self.counts["vases"], 7)[..., :2]
         return found
 
     def observe(self, signals: Signals, memory: Memory) -> FloatArray:
@@ -223,8 +240,26 @@ def check_level(level: int, levels: Sequence[int]) -> None:
     Raises:
         TaskError: With those that there are.
     """
-    if level not in levels:
-        raise TaskError(choose("level", level, map(str, levels), "navigation"))
+    if isinstance(level, bool) or not isinstance(level, int) or level not in levels:
+        raise TaskError(f"navigation: level must be one of the numbers {', '.join(map(str, levels))}, got {level!r}")
+
+
+def _positions(value: Any, kind: str, count: int, where: str) -> FloatArray:
+    """Return given positions as one row.
+
+    Raises:
+        TaskError: They are not so many finite numbers.
+    """
+    try:
+        found = np.array(value)
+    except ValueError:  # ragged
+        found = np.zeros(0)
+    shapes = [(3,)] if kind == "robot" else [(count, 2), (2 * count,)]
+    if found.shape not in shapes or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        wanted = "x, y and heading" if kind == "robot" else f"{count} times x and y"
+        raise TaskError(f"{where}: {kind} needs {wanted}, finite numbers, got {value!r}")
+    row: FloatArray = found.astype(np.float64).ravel()
+    return row
 
 
 def flat(points: FloatArray, height: float) -> FloatArray:

@@ -13,10 +13,9 @@ import mujoco
 import numpy as np
 
 from saferl_envs.constraints import Constraint, SignalLimit
-from saferl_envs.noise import Noise
 from saferl_envs.signals import FloatArray, Signals
 from saferl_envs.task import Memory
-from saferl_envs.tasks.navigation import Navigation, add_marker, check_level, flat
+from saferl_envs.tasks.navigation import KEEPOUT, Navigation, add_marker, check_level, flat
 from saferl_envs.tasks.navigation_robots import Car, Point
 from saferl_envs.tasks.registry import register_task
 
@@ -27,8 +26,9 @@ LEVELS = (0, 1, 2)
 
 
 class Circle(Navigation):
-    """Velocity (2), turning speed, cos and sin of the heading, what the robot feels, position (2), 16 lidar bins of the middle.
+    """Position (2), velocity (2), turning speed, cos and sin of the heading, speeds of the car's wheels, lidars; m, m/s, rad/s.
 
+    The first lidar sees the circle's middle, others what is added of hazards, vases and pillars, 16 bins each.
     The reward is the speed about the middle over one plus the distance from the circle. Walls only cost.
     At level 0 the walls are measured and not limited.
 
@@ -42,14 +42,14 @@ class Circle(Navigation):
 
     def __init__(self, level: int = 1, cost_limit: float | None = 25.0, **numbers: Any) -> None:
         check_level(level, LEVELS)
-        super().__init__(**{"cost_limit": cost_limit if level else None, "extent": 2.0, **numbers})
+        super().__init__(**{"cost_limit": cost_limit, "extent": 2.0, **numbers})
         self.level = level
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
         walls = SignalLimit(
             name="walls", signal="position", components=("x",) if self.level == 1 else ("x", "y"), bound="absolute", limit=WALL,
-            unit="m", cost_limit=self.cost_limit,
+            unit="m", cost_limit=self.cost_limit if self.level else None,
         )  # fmt: skip
         return (walls, *super().constraints)
 
@@ -62,8 +62,9 @@ class Circle(Navigation):
                 size=[0.01 if x else 3.0, 0.01 if y else 3.0, 0.15], rgba=[0.9, 0.7, 0.1, 0.3],
             )  # fmt: skip
 
-    def start(self, noise: Noise) -> FloatArray:
-        return noise.uniform("robot", 3, (-START, -START, 0.0), (START, START, 2.0 * np.pi))
+    @property
+    def start_extent(self) -> float:
+        return START + KEEPOUT["robot"]
 
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
         return {**super().markers(memory), "circle": flat(np.zeros((len(memory["robot"]), 2)), 0.01)}

@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 
 from saferl_envs.constraints import Constraint, SignalLimit
+from saferl_envs.lidar import REACH
 from saferl_envs.noise import Noise
 from saferl_envs.placement import place
 from saferl_envs.signals import FloatArray, Signals
@@ -22,7 +23,7 @@ from saferl_envs.tasks.navigation import KEEPOUT, Navigation, add_marker, check_
 from saferl_envs.tasks.navigation_robots import Car, Point
 from saferl_envs.tasks.registry import register_task
 
-RADIUS, GOAL_KEEPOUT = 0.3, 0.305
+RADIUS = 0.3
 """m; of the goal."""
 LEVELS: tuple[dict[str, Any], ...] = (
     {"extent": 1.0},
@@ -32,11 +33,12 @@ LEVELS: tuple[dict[str, Any], ...] = (
 
 
 class Goal(Navigation):
-    """Velocity (2), turning speed, cos and sin of the heading, what the robot feels, then 16 lidar bins per kind of thing.
+    """Velocity (2), turning speed, cos and sin of the heading, speeds of the car's wheels (2), lidars; m/s and rad/s.
 
-    The goal's lidar comes first. The reward is the way made towards the goal in m, plus 1 where it is reached; then it moves.
+    Lidars have 16 bins each: the goal's, then those of hazards, vases and pillars, where there are any. The reward is the way
+    made towards the goal in m, plus 1 where it is reached; then it moves.
     At level 0 there is nothing to run into: it measures how often the robot leaves the floor's square and limits nothing.
-    At level 1 touching the one vase is measured and not limited.
+    At level 1 touching and moving vases is measured and not limited.
 
     Args:
         level: 0, 1 or 2; numbers and extent of that level hold unless given.
@@ -61,27 +63,16 @@ class Goal(Navigation):
     def furnish(self, spec: mujoco.MjSpec) -> None:
         add_marker(spec, "goal", [RADIUS, 0.5 * RADIUS, 0], (0.1, 0.8, 0.2, 0.35))
 
-    def start(self, noise: Noise) -> FloatArray:
-        edge = self.extent - KEEPOUT["robot"]
-        return noise.uniform("robot", 3, (-edge, -edge, 0.0), (edge, edge, 2.0 * np.pi))
+    @property
+    def start_extent(self) -> float:
+        return self.extent
 
-    def initial_memory(self, noise: Noise) -> Memory:
-        memory = super().initial_memory(noise)
-        goal = self._goal(noise, memory, memory["robot"][:, :2])
-        return {**memory, "goal": goal, "way": _distance(goal, memory["robot"])}
+    def things(self) -> list[tuple[str, int]]:
+        return [*super().things(), ("goal", 1)]
 
-    def _goal(self, noise: Noise, memory: Memory, robot: FloatArray) -> FloatArray:
-        """Return new goals (n, 2), clear of the robots' positions (n, 2) and of the things."""
-        taken = [(robot[:, np.newaxis], KEEPOUT["robot"])]
-        taken += [(memory[kind].reshape(noise.n, -1, 2), KEEPOUT[kind]) for kind in self.counts]
-        return place(noise, "goal", 1, self.extent, GOAL_KEEPOUT, taken)[:, 0]
-
-    def arrange(self, memory: Memory, options: Mapping[str, Any]) -> Memory:
-        found = super().arrange(memory, options)
-        return {**found, "way": _distance(found["goal"], found["robot"])}
-
-    def arranged(self, memory: Memory) -> tuple[str, ...]:
-        return tuple(name for name in super().arranged(memory) if name != "way")
+    def lay_out(self, noise: Noise, given: Memory) -> Memory:
+        memory = super().lay_out(noise, given)
+        return {**memory, "way": _distance(memory["goal"], memory["robot"])}
 
     def advance(self, memory: Memory, signals: Signals, noise: Noise) -> Memory:
         position = signals["position"]
@@ -89,16 +80,17 @@ class Goal(Navigation):
         reached = np.flatnonzero(way[:, 0] <= RADIUS)
         if not reached.size:
             return {**memory, "way": way}
-        goal = memory["goal"].copy()
-        some = {name: array[reached] for name, array in memory.items()}
-        goal[reached] = self._goal(noise.rows(reached), some, position[reached])
+        goal, now = memory["goal"].copy(), self.present(signals, memory)
+        taken = [(position[reached, np.newaxis], KEEPOUT["robot"])]
+        taken += [(now[kind][reached], KEEPOUT[kind]) for kind in self.counts]
+        goal[reached] = place(noise.rows(reached), "goal", 1, self.extent, KEEPOUT["goal"], taken)[:, 0]
         return {**memory, "goal": goal, "way": _distance(goal, position)}
 
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
         return {**super().markers(memory), "goal": flat(memory["goal"], 0.5 * RADIUS + 0.01)}
 
     def sights(self, signals: Signals, memory: Memory) -> list[tuple[FloatArray, float]]:
-        return [(memory["goal"][:, np.newaxis], 3.0), *super().sights(signals, memory)]
+        return [(memory["goal"][:, np.newaxis], REACH), *super().sights(signals, memory)]
 
     def reward(self, signals: Signals, memory: Memory) -> Mapping[str, FloatArray]:
         way = _distance(memory["goal"], signals["position"])[:, 0]

@@ -21,9 +21,9 @@ class Motion(NamedTuple):
     Attributes:
         position: (N, 2) in the world, m.
         heading: (N,) rad about the vertical.
-        velocity: (N, 2) ahead and to the left, m/s.
+        velocity: (N, 2) along the body's x and y, m/s.
         turning: (N,) rad/s.
-        joints: (N, k) what else the robot feels.
+        joints: (N, k) speeds of its wheels, rad/s.
     """
 
     position: FloatArray
@@ -61,7 +61,7 @@ class Robot(ABC):
 
 
 class Point(Robot):
-    """A ball pushed ahead and turned: actions are a force and a turning speed."""
+    """A ball pushed along its x and turned: actions are a force and a turning speed."""
 
     file = "point.xml"
     geoms = ("ball", "nose")
@@ -76,7 +76,7 @@ class Point(Robot):
 
 
 class Car(Robot):
-    """A box on two driven wheels and a caster: actions are the wheels' torques. It looks along x, across its axle's normal."""
+    """A box on two driven wheels and a caster: actions are the wheels' torques. Its axle is along x, so it drives along y."""
 
     file = "car.xml"
     geoms = ("chassis", "bumper", "bumper_support", "fender", "fender_support", "left_wheel", "right_wheel", "caster")
