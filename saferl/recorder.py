@@ -22,12 +22,14 @@ class Recorded(NamedTuple):
         rewards: (N,) as the learner received them.
         truncated: By copy, the last observation of an episode that a time limit ended, as the learner sees observations.
         raw_rewards: (N,) before any normalisation, where the environment tells them.
+        executed: (N, na) actions as executed, behind a safeguard.
     """
 
     evaluation: Evaluation
     rewards: np.ndarray[Any, Any]
     truncated: dict[int, Any]
     raw_rewards: np.ndarray[Any, Any] | None = None
+    executed: np.ndarray[Any, Any] | None = None
 
 
 class StepRecorder(VecEnvWrapper):
@@ -51,6 +53,11 @@ class StepRecorder(VecEnvWrapper):
         self.last: Recorded | None = None
         self.episodes = EpisodeCosts(self.constraint_set, self.num_envs)
 
+    @property
+    def guarded(self) -> bool:
+        """Whether a safeguard stands between actions and the environment."""
+        return isinstance(self._base, ConstrainedVecEnv) and "action_executed" in self._base.copies.extras
+
     def metrics(self) -> Mapping[str, float]:
         """Return what the environment says of how training goes; see `saferl_envs.copies.Copies.metrics`."""
         return self._base.copies.metrics() if isinstance(self._base, ConstrainedVecEnv) else {}
@@ -64,17 +71,18 @@ class StepRecorder(VecEnvWrapper):
     def step_wait(self) -> Any:
         """Step, and note what happened."""
         observations, rewards, dones, infos = self.venv.step_wait()
-        raw = None
+        raw = executed = None
         if isinstance(self._base, ConstrainedVecEnv) and self._base.last_step is not None:
             t = self._base.last_step
             evaluation, raw = Evaluation(t.values, t.costs, t.violated), t.reward
+            executed = t.extras.get("action_executed")
         else:
             evaluation = self.constraint_set.judge(np.stack([info["constraint_values"] for info in infos]))
         self.episodes.add(evaluation.costs, dones)
         ended = np.flatnonzero(dones).tolist()
         truncated = {i: infos[i]["terminal_observation"] for i in ended if infos[i].get("TimeLimit.truncated")}
         # a copy: at time limits SB3 adds its bootstrap bonus to the array it was given
-        self.last = Recorded(evaluation, rewards.copy(), truncated, raw)
+        self.last = Recorded(evaluation, rewards.copy(), truncated, raw, executed)
         return observations, rewards, dones, infos
 
 

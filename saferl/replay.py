@@ -21,13 +21,14 @@ class Batch(NamedTuple):
 
     Attributes:
         observations: (B, ...) as the learner sees them.
-        actions: (B, na) scaled to [-1, 1].
+        actions: (B, na) scaled to [-1, 1]; behind a configured safeguard, those that were proposed.
         next_observations: (B, ...).
         dones: (B, 1) 1 where a terminal state followed; a time limit is none.
         rewards: (B, 1).
         costs: (B, C) per-step costs.
         violated: (B, C) whether each constraint was violated, 0 or 1.
         values: (B, K) signed constraint values after the step.
+        executed: (B, na) scaled to [-1, 1], those that a configured safeguard made of them; without one, the same.
     """
 
     observations: th.Tensor
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     costs: th.Tensor
     violated: th.Tensor
     values: th.Tensor
+    executed: th.Tensor
 
 
 class CostReplayBuffer(ReplayBuffer):
@@ -47,6 +49,7 @@ class CostReplayBuffer(ReplayBuffer):
         costs: (size, N, C) float32 per-step costs.
         violated: (size, N, C) bool.
         values: (size, N, K) float32 signed values.
+        executed: (size, N, na) float32 scaled to [-1, 1], what a safeguard made of `actions`; only where there is one.
     """
 
     recorder: StepRecorder | None = None
@@ -55,6 +58,8 @@ class CostReplayBuffer(ReplayBuffer):
         """Say where steps are recorded."""
         self.recorder = recorder
         shape, constraints = (self.buffer_size, self.n_envs), recorder.constraint_set
+        if recorder.guarded and not hasattr(self, "executed"):
+            self.executed = self.actions.copy()
         if hasattr(self, "costs"):  # another environment under the same constraints: what is stored stays
             return
         self.costs = np.zeros((*shape, len(constraints)), np.float32)
@@ -70,6 +75,8 @@ class CostReplayBuffer(ReplayBuffer):
             evaluation, truncated = self.recorder.last.evaluation, self.recorder.last.truncated
             t = self.pos
             self.values[t], self.costs[t], self.violated[t] = evaluation.values, evaluation.costs, evaluation.violated
+            if hasattr(self, "executed"):
+                self.executed[t] = action if self.recorder.last.executed is None else self._scaled(self.recorder.last.executed)
             # said here, since reading every copy's info would build it
             infos = [{"TimeLimit.truncated": copy in truncated} for copy in range(self.n_envs)]
         super().add(obs, next_obs, action, reward, done, infos)
@@ -94,13 +101,24 @@ class CostReplayBuffer(ReplayBuffer):
             self.costs[at],
             self.violated[at].astype(np.float32),
             self.values[at],
+            getattr(self, "executed", self.actions)[at],
         )
         return Batch(*map(self.to_torch, found))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*_ARRAYS, "executed") if hasattr(self, "executed") else _ARRAYS
+
+    def _scaled(self, actions: Array) -> Array:
+        """Return actions of the environment scaled to [-1, 1], as SB3's policies scale them."""
+        space: Any = self.action_space
+        scaled: Array = 2.0 * (actions - space.low) / (space.high - space.low) - 1.0
+        return scaled
 
     def state(self) -> dict[str, Array]:
         """Return what has been stored, as new arrays."""
         known = self.buffer_size if self.full else self.pos
-        stored = {name: getattr(self, name)[:known].copy() for name in _ARRAYS}
+        stored = {name: getattr(self, name)[:known].copy() for name in self._names}
         return {**stored, "pos": np.array(self.pos), "full": np.array(self.full)}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
@@ -110,8 +128,13 @@ class CostReplayBuffer(ReplayBuffer):
             CheckpointError: It is of other spaces, another size or number of copies.
         """
         known = len(state["dones"])
-        for name in _ARRAYS:
+        if "executed" in state and not hasattr(self, "executed"):
+            self.executed = self.actions.copy()
+        for name in self._names:
             mine = getattr(self, name)
+            if name == "executed" and name not in state:  # made without a safeguard, or by an earlier version
+                mine[:known] = state["actions"]
+                continue
             if known > self.buffer_size or state[name].shape != (known, *mine.shape[1:]):
                 raise CheckpointError(
                     f"the checkpoint's replay buffer holds {name} of shape {state[name].shape}, expected "

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from saferl_envs.constraints import ConstraintSet
 from saferl_envs.copies import Copies, Observation, Transition
+from saferl_envs.errors import ConfigError
 from saferl_envs.info import reset_info, row, step_info
 from saferl_envs.make import make_copies
 
@@ -81,6 +82,8 @@ class ConstrainedVecEnv(VecEnv):
         if any(seed is not None for seed in self._seeds):
             self.copies.seed([int(seed or 0) for seed in self._seeds])
         self._reset_seeds()
+        if any(self._options):
+            raise ConfigError("options of resets are for single and vector environments of Gymnasium, not for this one")
         self._reset_options()
         self.copies.reset()
         self._returns[:] = 0.0

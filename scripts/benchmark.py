@@ -21,6 +21,7 @@ TOPICS = (
     "fresh",
     "method_speed",
     "off_policy",
+    "projection",
     "reproducible",
     "senses",
     "several",

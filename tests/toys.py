@@ -49,7 +49,7 @@ class Slider(Task):
         gust = noise.normal("gust", 1, 0.1)
         return {"age": memory["age"] + 1.0, "wind": 0.9 * memory["wind"] + gust}
 
-    def randomize(self, noise, model):
+    def randomize(self, noise, model, memory):
         mass = np.tile(model.body_mass, (noise.n, 1))
         mass[:, 1:2] *= noise.uniform("mass", 1, 0.5, 2.0)
         return {"body_mass": mass}

@@ -33,6 +33,7 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
     geoms = [g.name for g in spec.geoms if g.name]
     substeps = round(task.control_timestep / spec.option.timestep)
     for group in sorted({s.split("/", 1)[1] for s in required if s.startswith(_CONTACTS)}):
+        partner = task.contact_partners.get(group)
         for geom in task.contact_groups.get(group, ()):
             if geom not in geoms:
                 raise TaskError(choose("geom", geom, geoms, f"contact group {group!r} of {type(task).__name__}"))
@@ -41,6 +42,8 @@ def compile_model(task: Task, required: Collection[str]) -> mujoco.MjModel:
                 type=mujoco.mjtSensor.mjSENS_CONTACT,
                 objtype=mujoco.mjtObj.mjOBJ_GEOM,
                 objname=geom,
+                # the body and all that hangs on it, or anything
+                **({"reftype": mujoco.mjtObj.mjOBJ_XBODY, "refname": partner} if partner else {}),
                 # the force of the sum of all contacts of the geom, one slot: data bits, reduction "netforce", number
                 intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), 3, 1],
             )

@@ -100,8 +100,26 @@ class Engine:
     def _noise(self, ids: IntArray) -> Noise:
         return Noise(self.seeds[ids], self.episodes[ids], self.steps[ids])
 
-    def reset(self, ids: IntArray | None = None) -> None:
-        """Begin a new episode for some copies (sorted ids), or for all."""
+    def reset(self, ids: IntArray | None = None, options: Mapping[str, Any] | None = None) -> None:
+        """Begin a new episode for some copies (sorted ids), or for all; see `Task.arrange` for options.
+
+        Raises:
+            TaskError: An option is unknown to the task, or invalid. The copies then are as they were.
+        """
+        if not options:
+            self._begin(ids, {})
+            return
+        before = self.episodes.copy(), self.steps.copy(), self.episode_cost.copy()
+        memory = {key: array.copy() for key, array in self.memory.items()}
+        try:
+            self._begin(ids, options)
+        except TaskError:
+            self.episodes[:], self.steps[:], self.episode_cost[:] = before
+            for key, array in memory.items():
+                self.memory[key][...] = array  # in place: signals show these very arrays
+            raise
+
+    def _begin(self, ids: IntArray | None, options: Mapping[str, Any]) -> None:
         which = self._all if ids is None else ids
         seen = self.episodes[which] > 0
         self.episodes[which] += 1
@@ -109,10 +127,14 @@ class Engine:
         self.episode_cost[which] = 0.0
         noise = self._noise(which)
         self._remember(which, noise, seen)
-        fields = self._disturbed.fields(self.task.randomize(noise, self.simulation.model), len(which))
+        memory = {key: array[which] for key, array in self.memory.items()}
+        if options:
+            memory = self.task.arrange(noise, memory, options)
+            for key, array in memory.items():
+                self.memory[key][which] = array
+        fields = self._disturbed.fields(self.task.randomize(noise, self.simulation.model, memory), len(which))
         if fields:
             self.simulation.set_model_fields(which, fields)
-        memory = {key: array[which] for key, array in self.memory.items()}
         self.simulation.set_state(which, *self.task.place(noise, self.simulation.model, memory))
         self.signals.show_memory(self.memory)
         self.signals.reset(which)
@@ -200,7 +222,7 @@ class Engine:
 
     def renderer(self, width: int, height: int) -> EnvRenderer:
         """Return what draws the first copy in frames of `width` x `height` pixels."""
-        return EnvRenderer(self.simulation, self.task.camera, width, height)
+        return EnvRenderer(self.simulation, self.task.camera, width, height, lambda: self.task.markers(self.memory))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything that decides how the copies go on, as new arrays."""
@@ -223,7 +245,8 @@ class Engine:
         mine = self.state()
         # model fields that differ between copies exist only once a copy has been given its own; only those that the task
         # randomises are taken from a state, since others, written by somebody who means harm, reach into MuJoCo's memory
-        own = {f"simulation/model/{field}" for field in self.task.randomize(self._noise(self._all), self.simulation.model)}
+        varied = self.task.randomize(self._noise(self._all), self.simulation.model, self.memory)
+        own = {f"simulation/model/{field}" for field in varied}
         missing = [key for key in mine if key not in state]
         wrong = [key for key in state if key in mine and state[key].shape != mine[key].shape]
         strange = [key for key in state if key not in mine and key not in own]

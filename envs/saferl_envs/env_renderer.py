@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from saferl_envs.rendering import FrameRenderer, HumanViewer
+from saferl_envs.signals import FloatArray
 from saferl_envs.simulation import Simulation
 
 
@@ -17,9 +19,18 @@ class EnvRenderer:
         camera: Name of a camera of the model, or None for one that follows the robot.
         width: Pixels.
         height: Pixels.
+        markers: Returns where mocap bodies of all copies stand, (N, 3) each by name.
     """
 
-    def __init__(self, simulation: Simulation, camera: str | None, width: int, height: int) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        camera: str | None,
+        width: int,
+        height: int,
+        markers: Callable[[], Mapping[str, FloatArray]] = dict,
+    ) -> None:
+        self._markers = markers
         self._simulation, self._camera, self._size = simulation, camera, (width, height)
         self._frames: FrameRenderer | None = None
         self._viewer: HumanViewer | None = None
@@ -42,14 +53,18 @@ class EnvRenderer:
         if mode is None:
             return None
         qpos = self._simulation.qpos[copy]
+        markers = {name: positions[copy] for name, positions in self._markers().items()}
+        body_pos = self._simulation.own_field("body_pos", copy)
         if mode == "human":
             if self._viewer is None:
                 self._viewer = HumanViewer(self._simulation.model)
+            self._viewer.arrange(markers, body_pos)
             notice = self._viewer.show(qpos)
             if notice is not None and not self._warned:
                 self._warned = True
                 warnings.warn(notice, stacklevel=2)
             return None
+        self.frames.arrange(markers, body_pos)
         return self.frames.depth(qpos) if mode == "depth_array" else self.frames.render(qpos)
 
     def close(self) -> None:

@@ -169,7 +169,8 @@ class MujocoSignals(ContactSignals):
                 offers["base_angular_velocity"] = SignalInfo(_XYZ, "rad/s")
                 offers["base_yaw"] = SignalInfo(("yaw",), "rad")
         offers |= self._whole_body | {"com_velocity": SignalInfo(_XYZ, "m/s")}
-        for body in filter(None, (m.body(i).name for i in range(1, m.nbody))):
+        # mocap bodies are only seen: where they stand is told to the renderer
+        for body in filter(None, (m.body(i).name for i in range(1, m.nbody) if m.body_mocapid[i] < 0)):
             offers[f"body_position/{body}"] = SignalInfo(_XYZ, "m")
             offers[f"body_velocity/{body}"] = SignalInfo(_XYZ, "m/s")
         for site in filter(None, (m.site(i).name for i in range(m.nsite))):

@@ -60,6 +60,12 @@ class Noise:
         self.seeds: UInt64Array = np.asarray(seeds, np.uint64)
         self.n = self._key.shape[0]
 
+    def rows(self, ids: NDArray[np.intp]) -> Noise:
+        """Return the noise of some of the copies: what it draws are rows of what all draw."""
+        some = object.__new__(Noise)
+        some._key, some.seeds, some.n = self._key[ids], self.seeds[ids], len(ids)
+        return some
+
     def bits(self, name: str, d: int) -> UInt64Array:
         """Return (n, d) independent 64-bit words of the draw called `name`."""
         with np.errstate(over="ignore"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
@@ -90,6 +91,10 @@ class FrameRenderer:
             return self._gl.render(self._data, self._gl_camera())
         return self._figure.draw(self._data, self._pinhole())
 
+    def arrange(self, markers: Mapping[str, FloatArray], body_pos: FloatArray | None = None) -> None:
+        """Put mocap bodies, by name, to positions (3,) in m, and bodies where a copy has its own of (nbody, 3), from now on."""
+        _arrange(self._model, self._data, markers, body_pos)
+
     def depth(self, data_or_qpos: mujoco.MjData | FloatArray) -> NDArray[np.float32]:
         """Return the distance along the view axis (H, W), m; stick figures give one distance per geom.
 
@@ -162,6 +167,15 @@ def _camera_id(model: mujoco.MjModel, camera: str | int | None) -> int:
     return camera
 
 
+def _arrange(
+    model: mujoco.MjModel, data: mujoco.MjData, markers: Mapping[str, FloatArray], body_pos: FloatArray | None
+) -> None:
+    for name, position in markers.items():
+        data.mocap_pos[model.body(name).mocapid[0]] = position
+    if body_pos is not None:
+        model.body_pos[:] = body_pos
+
+
 def _round_length(length: float) -> float:
     """Return the largest of 1, 2, 5 times a power of ten that is not above `length`."""
     power = 10.0 ** np.floor(np.log10(length))
@@ -189,6 +203,12 @@ class HumanViewer:
             except Exception as error:  # on macOS: only under mjpython
                 reason = str(error)
         self.notice = None if reason is None else f"no window: {reason}; render_mode='rgb_array' works without one"
+
+    def arrange(self, markers: Mapping[str, FloatArray], body_pos: FloatArray | None = None) -> None:
+        """Put bodies where a copy has them; see `FrameRenderer.arrange`."""
+        if self._handle is not None and self._handle.is_running():
+            with self._handle.lock():
+                _arrange(self._model, self._data, markers, body_pos)
 
     def show(self, data_or_qpos: mujoco.MjData | FloatArray) -> str | None:
         """Show a state; return None, or the line that says why nothing is shown."""

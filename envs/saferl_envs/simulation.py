@@ -166,6 +166,10 @@ class Simulation:
         if derived:
             self.batch.set_const(ids)
 
+    def own_field(self, name: str, copy: int) -> FloatArray | None:
+        """Return one copy's value of a model field, or None where all copies have the model's."""
+        return self.batch.expand(name)[copy] if name in self._varied else None
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the physics' state, how each copy came to it, and the model fields that vary between copies; live arrays."""
         varied = {f"model/{name}": self.batch.expand(name) for name in self._varied}

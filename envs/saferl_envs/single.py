@@ -72,14 +72,19 @@ class TaskEnv(gymnasium.Env[Any, Any]):
         return self.engine.constraints
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[FloatArray, Info]:
-        """Begin an episode; the same seed gives the same episode. Without a seed, the next of the sequence."""
+        """Begin an episode; the same seed gives the same episode. Without a seed, the next of the sequence.
+
+        Args:
+            seed: Of the episode and those that follow.
+            options: What the task knows to arrange, e.g. a layout; see its `arrange`.
+        """
         first = self._np_random is None
         super().reset(seed=seed)
         if seed is not None:
             self.engine.seed([seed])
         elif first:
             self.engine.seed([int(self.np_random.integers(2**63))])
-        self.engine.reset()
+        self.engine.reset(options=options)
         if self.render_mode == "human":
             self.render()
         return self.engine.observe()[0], row(reset_info(self.engine), 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
@@ -41,6 +41,7 @@ class Task(ABC):
         base_joints: Joints that move the base (``rootx`` ...) and are not joints of the robot for joint constraints.
         base_body: Body whose pose the ``base_*`` signals describe, or None for a robot fixed to the world.
         contact_groups: Group name to geom names, behind the signals ``contact_force/<group>`` and the like.
+        contact_partners: Group name to a body, where only contacts with that body and what moves with it count.
         memory_signals: What of the memory constraints may read too, e.g. the command: name to components and unit.
         derived_signals: What the task derives from other signals in `derive`, e.g. a height scan: name to components, unit.
         camera: Name of the camera for rendering, or None for one that follows the base.
@@ -53,6 +54,7 @@ class Task(ABC):
     base_joints: ClassVar[tuple[str, ...]] = ()
     base_body: ClassVar[str | None] = None
     contact_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    contact_partners: ClassVar[Mapping[str, str]] = {}
     memory_signals: ClassVar[Mapping[str, SignalInfo]] = {}
     derived_signals: ClassVar[Mapping[str, SignalInfo]] = {}
     camera: ClassVar[str | None] = None
@@ -122,6 +124,25 @@ class Task(ABC):
         """
         return self.initial_memory(noise)
 
+    def arrange(self, noise: Noise, memory: Memory, options: Mapping[str, Any]) -> Memory:
+        """Return what copies remember at the start of an episode for which ``reset(options=...)`` asks something.
+
+        By default options are ignored.
+
+        Args:
+            noise: Of the n copies.
+            memory: What they would remember, n rows.
+            options: Those of the reset.
+
+        Raises:
+            TaskError: An option is unknown or invalid.
+        """
+        return memory
+
+    def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
+        """Return where bodies that are only seen stand, (N, 3) m each, by the names of the model's mocap bodies."""
+        return {}
+
     def disturb(self, noise: Noise, qvel: FloatArray) -> None:  # noqa: B027 - a hook, not a duty
         """Change velocities (n, nv) in place before a step, e.g. by a push; by default nothing."""
 
@@ -129,6 +150,12 @@ class Task(ABC):
         """Return the memory after a step, once rewards and constraints have been evaluated."""
         return memory
 
-    def randomize(self, noise: Noise, model: mujoco.MjModel) -> Mapping[str, FloatArray]:
-        """Return per-copy values of model fields for the coming episode, ``{"geom_friction": (n, ngeom, 3)}``."""
+    def randomize(self, noise: Noise, model: mujoco.MjModel, memory: Memory) -> Mapping[str, FloatArray]:
+        """Return per-copy values of model fields for the coming episode, ``{"geom_friction": (n, ngeom, 3)}``.
+
+        Args:
+            noise: Of the n copies.
+            model: The model.
+            memory: What they remember at the start of the episode, n rows.
+        """
         return {}

@@ -91,7 +91,7 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
 
         Args:
             seed: Copy i gets ``seed + i``, or its entry of a list; None goes on with the sequence.
-            options: ``{"reset_mask": (N,) bool}`` or None.
+            options: ``{"reset_mask": (N,) bool}``, and what the task knows to arrange, the same for all of them.
         """
         mask = self._reset_mask(options)
         super().reset(seed=seed if isinstance(seed, int) else None)
@@ -109,7 +109,8 @@ class TaskVectorEnv(VectorEnv[Any, Any, Any]):
             if s is not None:
                 self.engine.seed([s], np.array([i]))
                 self._seeded[i] = True
-        self.engine.reset(np.flatnonzero(mask))
+        others = {key: value for key, value in (options or {}).items() if key != "reset_mask"}
+        self.engine.reset(np.flatnonzero(mask), others)
         self._pending[mask] = False
         return self.engine.observe(), self._masked(reset_info(self.engine), mask)
 

@@ -27,13 +27,28 @@ from saferl.replay import Batch
 
 
 class ReloadSAC(OffPolicyLagrangian, ConstrainedSAC):
-    """SAC under optimistic multipliers."""
+    """SAC under optimistic multipliers.
+
+    Args:
+        policy: As for `OffPolicyLagrangian`.
+        env: As for `OffPolicyLagrangian`.
+        actor_learning_rate: Of the actor, constant, or None for everybody's. The game's players are actor and multipliers; an
+            actor that is slow beside the critics follows values that are nearly those of the present policy (ours).
+        **kwargs: As for `OffPolicyLagrangian`.
+    """
+
+    def __init__(self, policy: Any, env: Any, *args: Any, actor_learning_rate: float | None = None, **kwargs: Any) -> None:
+        self.actor_learning_rate = actor_learning_rate
+        super().__init__(policy, env, *args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Move the multipliers by what the iteration's steps cost, and all networks by gradient steps."""
         self.policy.set_training_mode(True)
         learned = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
         self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, self.cost_critics.optimizer, *learned])
+        if self.actor_learning_rate is not None:
+            for group in self.actor.optimizer.param_groups:
+                group["lr"] = self.actor_learning_rate
         weights = self.move_multipliers()
         draw, normalizer = self._buffer.draw, self._vec_normalize_env
         seen = [self._step(draw(batch_size, normalizer), weights) for _ in range(gradient_steps)]
@@ -97,6 +112,7 @@ class ReloadSACSettings(SACSettings, MultiplierSettings):
         multiplier_lr: eta, per unit of error and iteration.
         optimistic: See `saferl.optimistic_ascent`.
         clip_weights: Hold extrapolated weights at zero from below.
+        actor_learning_rate: See `ReloadSAC`.
     """
 
     algorithm: ClassVar[type[ConstrainedOffPolicy]] = ReloadSAC
@@ -105,6 +121,7 @@ class ReloadSACSettings(SACSettings, MultiplierSettings):
     multiplier_lr: PositiveFloat = 0.05
     optimistic: Players = "both"
     clip_weights: bool = False
+    actor_learning_rate: PositiveFloat | None = None
 
     def rule(self, limits: list[float], senses: list[str]) -> OptimisticAscent:
         """Return optimistic ascent."""
@@ -115,4 +132,5 @@ class ReloadSACSettings(SACSettings, MultiplierSettings):
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""
-        return {**super().arguments(), **self.multiplier_arguments(self.rule)}
+        own = {"actor_learning_rate": self.actor_learning_rate}
+        return {**super().arguments(), **self.multiplier_arguments(self.rule), **own}

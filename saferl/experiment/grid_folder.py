@@ -16,13 +16,15 @@ import yaml
 from saferl.evaluation.aggregate import Requirement
 from saferl.evaluation.report import POLICIES
 from saferl.experiment.config import read_config
-from saferl.experiment.grid import Cell, Grid, build_grid
+from saferl.experiment.grid import Cell, Grid, build_grid, run_name
 from saferl.tracking.rows import append_row
 from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
 RunKey = tuple[str, str, int]
 """Method, task, seed."""
+_GROWS = ("methods", "tasks", "seeds")
+"""What of a grid may be added to."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class BenchmarkFolder:
         return self.runs / f"{run}.log"
 
     def require_grid(self, grid: Grid) -> None:
-        """Refuse a folder of another grid. Published results may change: no run depends on them.
+        """Refuse a folder of another grid. Methods, tasks and seeds may be added; published results may change.
 
         Raises:
             ConfigError: One line naming the first key that differs.
@@ -76,22 +78,30 @@ class BenchmarkFolder:
             return
         stored = build_grid(read_config(str(self.grid_file))[0], str(self.grid_file))
         for key in Grid.model_fields:
-            if key != "reference" and getattr(stored, key) != getattr(grid, key):
+            was, now = getattr(stored, key), getattr(grid, key)
+            gone = [item for item in was if item not in now] if key in _GROWS else []
+            if gone:
+                other = f"choose another --out, or remove {self.path}"
+                raise ConfigError(f"{self.grid_file} has {gone[0]!r} in {key}, this grid does not; {other}")
+            if key not in ("reference", *_GROWS) and was != now:
                 raise ConfigError(f"{self.grid_file} differs in {key}; choose another --out, or remove {self.path}")
 
     def prepare(self, grid: Grid, cells: Sequence[Cell]) -> None:
-        """Make the folder, or check that what it holds was made with the same grid and the same configurations.
+        """Make the folder, or check that runs it holds were made with the same grid and the same configurations.
+
+        Cells may be added, and those be changed of which no run has begun.
 
         Raises:
             ConfigError: It was made with others, or cannot be written.
         """
         self.require_grid(grid)
-        contents = {f"{cell.method}/{cell.task}": dict(cell.config) for cell in cells}
+        contents = {(cell.method, cell.task): dict(cell.config) for cell in cells}
+        self._require_cells(grid, contents, _constraints_csv(cells))
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             self.store_grid(grid)
-            self._same_or_new(self.cells_file, yaml.safe_dump(contents, sort_keys=False))
-            self._same_or_new(self.constraints_file, _constraints_csv(cells))
+            self.cells_file.write_text(_cells_yaml(contents), encoding="utf-8")
+            self.constraints_file.write_text(_constraints_csv(cells), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write to {self.path}: {error.strerror or error}") from error
 
@@ -100,13 +110,28 @@ class BenchmarkFolder:
         text = yaml.safe_dump(grid.model_dump(mode="json", by_alias=True), sort_keys=False)
         self.grid_file.write_text(text, encoding="utf-8")
 
-    def _same_or_new(self, file: Path, text: str) -> None:
-        if not file.is_file():
-            file.write_text(text, encoding="utf-8")
-        elif file.read_text(encoding="utf-8") != text:
-            raise ConfigError(
-                f"{file} differs from the configurations as they are now; choose another --out, or remove {self.path}"
-            )
+    def _require_cells(self, grid: Grid, contents: Mapping[tuple[str, str], Any], constraints: str) -> None:
+        """Refuse other configurations and constraints than those of runs that have begun."""
+        if not self.cells_file.is_file():
+            return
+        begun = {(method, task) for method, task, _ in self.done()}
+        begun |= {cell for cell in contents for seed in grid.seeds if (self.runs / run_name(*cell, seed)).exists()}
+        stored, now = read_config(str(self.cells_file))[0], yaml.safe_load(_cells_yaml(contents))
+        for method, task in sorted(begun):
+            name = f"{method}/{task}"
+            if stored.get(name) != now.get(name):
+                raise ConfigError(
+                    f"{self.cells_file}: {name} differs from the configuration as it is now; choose another --out, or remove "
+                    f"{self.path}"
+                )
+        before = self.constraints_file.read_text(encoding="utf-8") if self.constraints_file.is_file() else ""
+        tasks = {task for _, task in begun}
+        for line in sorted(set(before.splitlines()) ^ set(constraints.splitlines())):
+            if line.partition(",")[0] in tasks:
+                raise ConfigError(
+                    f"{self.constraints_file} differs from the constraints as they are now in {line!r}; choose another --out, "
+                    f"or remove {self.path}"
+                )
 
     def requirements(self) -> dict[str, tuple[Requirement, ...]]:
         """Return what every task asks of a policy.
@@ -196,6 +221,11 @@ def _number(row: Mapping[str, str | None], key: str, where: str) -> float:
 
 def _key(row: Mapping[str, str | None], where: str) -> RunKey:
     return _text(row, "method", where), _text(row, "task", where), int(_number(row, "seed", where))
+
+
+def _cells_yaml(contents: Mapping[tuple[str, str], Any]) -> str:
+    """Return what the cells were made of, as YAML."""
+    return yaml.safe_dump({f"{method}/{task}": content for (method, task), content in contents.items()}, sort_keys=False)
 
 
 def _constraints_csv(cells: Sequence[Cell]) -> str:

@@ -155,6 +155,8 @@ def elements_that_may_stay(env_id, env):
         never[:] = [part.startswith("world/") or part.endswith("/m") or part in root for _, part in names]
         untouched[:] = [signal == "external_wrench" and "foot/" not in part for signal, part in names]
         assert never.sum() == 10 + 13 + 6 + 6 + 6  # world's inertia, masses, world's velocity, root, world's wrench
+    if "Goal" in env_id or env_id.endswith(("PointCircle0-v0", "CarCircle0-v0")):
+        untouched[-16 * (untouched.size // 16) :] = True  # bins of lidars in which nothing came by
     return never, untouched
 
 
@@ -233,7 +235,7 @@ def test_reward_terms_sum_to_the_reward(env_id):
         assert total == reward
         if k:
             moved |= {name for name, value in terms.items() if value != 0.0}
-    assert moved == names
+    assert moved >= names - {"reward_goal"}  # which a random robot may not reach
 
 
 def balanced_limits(env_id):

@@ -131,9 +131,10 @@ def test_only_unsafe_actions_are_moved() -> None:
 
 def batch_of(model: ACS, violated: float, done: float = 0.0) -> Batch:
     n = 64
+    observations, actions = th.randn(n, 11), th.rand(n, 2) * 2 - 1
     return Batch(
-        th.randn(n, 11), th.rand(n, 2) * 2 - 1, th.randn(n, 11), th.full((n, 1), done), th.zeros(n, 1),
-        th.full((n, 2), violated), th.full((n, 2), violated), th.zeros(n, 3),
+        observations, actions, th.randn(n, 11), th.full((n, 1), done), th.zeros(n, 1), th.full((n, 2), violated),
+        th.full((n, 2), violated), th.zeros(n, 3), actions,
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def test_a_linear_world_is_learned() -> None:
         actions = th.rand(64, 2) * 2 - 1
         values = intercepts + actions @ slopes.T
         zeros = th.zeros(64, 1)
-        batch = Batch(th.randn(64, 11), actions, th.randn(64, 11), zeros, zeros, th.zeros(64, 2), th.zeros(64, 2), values)
+        none = th.zeros(64, 2)
+        batch = Batch(th.randn(64, 11), actions, th.randn(64, 11), zeros, zeros, none, none, values, actions)
         model.learn_safeguard(batch, actions)
         if k == 700:
             model.model.optimizer.param_groups[0]["lr"] = 1e-3

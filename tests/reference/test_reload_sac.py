@@ -91,16 +91,8 @@ def test_the_actor_climbs_the_mixture(weight, sign):
         setattr(model, name, _Linear(1.0, 1))
     model.cost_critics.optimizer = th.optim.SGD(model.cost_critics.parameters(), lr=0.0)
     observations = th.randn(64, 5)
-    batch = Batch(
-        observations,
-        th.zeros(64, 1),
-        observations,
-        th.zeros(64, 1),
-        th.zeros(64, 1),
-        th.zeros(64, 1),
-        th.zeros(64, 1),
-        th.zeros(64, 1),
-    )
+    zeros = th.zeros(64, 1)
+    batch = Batch(observations, zeros, observations, zeros, zeros, zeros, zeros, zeros, zeros)
     with th.no_grad():
         before = float(model.actor(observations, deterministic=True).mean())
     for _ in range(20):
@@ -116,7 +108,7 @@ def test_cost_critics_learn_the_discounted_cost():
     model.learn(40)
     observations, actions = th.randn(64, 5), th.rand(64, 1) * 2 - 1
     zeros = th.zeros(64, 1)
-    batch = Batch(observations, actions, observations, zeros, zeros, th.ones(64, 1), th.ones(64, 1), zeros)
+    batch = Batch(observations, actions, observations, zeros, zeros, th.ones(64, 1), th.ones(64, 1), zeros, actions)
     for _ in range(400):
         model._step(batch, th.zeros(1))
     values = model.cost_critics.values(th.cat((observations, actions), dim=1))
@@ -161,3 +153,17 @@ def test_what_is_not_supported_is_said():
             type(build())("MlpPolicy", env, **{key: value})
     with pytest.raises(ConfigError, match="not one update"):
         build(update_ratio=0.01)
+
+
+def test_a_slow_actor_is_slow_and_critics_are_not():
+    moved = {}
+    for rate in (None, 1e-9):
+        model = build(actor_learning_rate=rate)
+        before = {
+            name: th.cat([p.flatten().clone() for p in getattr(model, name).parameters()]) for name in ("actor", "critic")
+        }
+        model.learn(80)
+        after = {name: th.cat([p.flatten() for p in getattr(model, name).parameters()]) for name in before}
+        moved[rate] = {name: float((after[name] - before[name]).abs().max()) for name in before}
+    assert moved[1e-9]["actor"] < 1e-6 < 1e-4 < moved[None]["actor"]
+    assert moved[1e-9]["critic"] > 1e-4

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from saferl.experiment.config import builtin_configs
 from saferl.experiment.grid import builtin_grids, check_cells, load_grid
 from saferl.experiment.grid_folder import BenchmarkFolder
 from saferl.experiment.grid_rows import thin, training_seconds
+from saferl.tracking.rows import append_row
 
 TINY = {
     "total_timesteps": 256,
@@ -280,15 +282,58 @@ def test_unknown_grids_subsets_and_empty_reports_are_one_line(fake, capsys):
 
 def test_a_folder_of_something_else_is_refused(fake, capsys):
     grid, out = fake.parents[1] / "mine.yaml", fake.parent
-    for changes in ({"episodes": 4}, {"seeds": [0, 1, 2]}, {"overrides": {**TINY, "total_timesteps": 512}}):
+    for changes in ({"episodes": 4}, {"overrides": {**TINY, "total_timesteps": 512}}):
         write_grid(fake.parents[1], **changes)
         line = fails(capsys, grid, "--out", out)
         assert f"differs in {next(iter(changes))}" in line
         assert "--out" in line
-    write_grid(fake.parents[1])
-    (out / "cells.yaml").write_text("{}")
-    assert "cells.yaml differs from the configurations as they are now" in fails(capsys, grid, "--out", out)
+    write_grid(fake.parents[1], seeds=[0])
+    assert "has 1 in seeds" in fails(capsys, grid, "--out", out)
+    write_grid(fake.parents[1], methods=["ppo"])
+    assert "has 'cat' in methods" in fails(capsys, grid, "--out", out)
     assert "holds no benchmark" in fails(capsys, grid, "--out", fake)
+
+
+def test_a_grid_may_grow_and_what_has_run_must_stay_as_it_was(fake, capsys):
+    grid, out = fake.parents[1] / "mine.yaml", fake.parent
+    assert bench(fake, "--methods", "ppo") == 0
+    write_grid(fake.parents[1], seeds=[0, 1, 2], methods=["cat", "ppo", "ppo_lag"])
+    assert bench(fake, "--seeds", "2") == 0
+    assert [call for call in calls(fake) if call.startswith("train")] == [
+        "train cat-halfcheetah_velocity-s2",
+        "train ppo-halfcheetah_velocity-s0",
+        "train ppo-halfcheetah_velocity-s1",
+        "train ppo-halfcheetah_velocity-s2",
+        "train ppo_lag-halfcheetah_velocity-s2",
+    ]
+    cells = yaml.safe_load((out / "cells.yaml").read_text())
+    assert list(cells) == [f"{method}/halfcheetah_velocity" for method in ("cat", "ppo", "ppo_lag")]
+    cells["ppo/halfcheetah_velocity"]["method"]["n_steps"] = 7
+    (out / "cells.yaml").write_text(yaml.safe_dump(cells))
+    assert "ppo/halfcheetah_velocity differs from the configuration" in fails(capsys, grid, "--out", out)
+    (out / "results.csv").unlink()
+    shutil.rmtree(fake)
+    fake.mkdir()
+    (fake / "broken").write_text("")
+    assert bench(fake, "--seeds", "0", "--methods", "cat") == 0  # nothing has run any more: it may change
+    text = (out / "constraints.csv").read_text()
+    (out / "constraints.csv").write_text(text.replace("25.0", "26.0"))
+    assert "constraints.csv differs" in fails(capsys, grid, "--out", out)
+    (out / "constraints.csv").write_text(text.splitlines()[0] + "\n")
+    assert "constraints.csv differs" in fails(capsys, grid, "--out", out)
+
+
+def test_a_task_with_other_constraints_widens_the_files(fake, capsys):
+    assert bench(fake) == 0
+    path = fake.parent / "results.csv"
+    before = rows(path)
+    append_row(path, {**before[0], "method": "new", "cost_other_stochastic": 3.0})
+    found = rows(path)
+    assert [{k: v for k, v in row.items() if k != "cost_other_stochastic"} for row in found[:-1]] == before
+    assert found[-1]["cost_other_stochastic"] == "3.0"
+    assert {row["cost_other_stochastic"] for row in found[:-1]} == {""}
+    append_row(path, before[1])
+    assert rows(path)[-1] == {**before[1], "cost_other_stochastic": ""}
 
 
 @pytest.mark.parametrize(("column", "text"), [("return_stochastic", "nan"), ("cost_speed_deterministic", ""), ("seed", "one")])

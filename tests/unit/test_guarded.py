@@ -115,6 +115,30 @@ def test_the_learner_stores_what_it_proposed() -> None:
     assert (np.abs(stored) > 1.0).any()
 
 
+def test_a_replay_buffer_keeps_what_was_proposed_and_what_was_executed() -> None:
+    off_policy = {"name": "sac", "n_steps": 8, "net_arch": [8, 8], "batch_size": 8, "learning_starts": 0}
+    config = build_config({**CONTENT, "method": off_policy}, "test")
+    model = make_model(config, make_vec_env(config))
+    model.learn(64)
+    buffer = model.replay_buffer
+    told = model.recorder.last.executed  # the last step's, in the environment's unit, which here is that of [-1, 1]
+    assert buffer.executed[buffer.pos - 1] == pytest.approx(told)
+    moved = np.abs(buffer.executed[: buffer.pos] - buffer.actions[: buffer.pos])
+    assert 0.0 < (moved > 1e-6).mean() < 1.0
+    assert np.array_equal(buffer.state()["executed"], buffer.executed[: buffer.pos])
+    batch = buffer.draw(16, model._vec_normalize_env)
+    assert batch.executed.shape == batch.actions.shape
+    unguarded = build_config({**CONTENT, "method": off_policy, "safeguard": None}, "test")
+    for first, second in ((unguarded, config), (config, unguarded)):  # the environment may change
+        model = make_model(first, make_vec_env(first))
+        model.learn(32)
+        model.set_env(make_vec_env(second))
+        model.learn(64, reset_num_timesteps=False)
+        steps = slice(model.replay_buffer.pos - 16, model.replay_buffer.pos)
+        same = np.array_equal(model.replay_buffer.executed[steps], model.replay_buffer.actions[steps])
+        assert same == (second is unguarded)
+
+
 def test_a_policy_is_evaluated_behind_one_and_without(tmp_path: Any) -> None:
     content = {**CONTENT, "total_timesteps": 64, "evaluation": {"times": 0, "episodes": 1}, "video": {"seconds": 0}}
     run = train(build_config({**content, "safeguard": None}, "test"), tmp_path / "run")

@@ -191,7 +191,7 @@ class Quadruped(Task):
     def _draw_noise(self, noise: Noise) -> FloatArray:
         return noise.uniform("observation", self._noise.size, -self._noise, self._noise)
 
-    def randomize(self, noise: Noise, model: mujoco.MjModel) -> Mapping[str, FloatArray]:
+    def randomize(self, noise: Noise, model: mujoco.MjModel, memory: Memory) -> Mapping[str, FloatArray]:
         if self.play:
             return {}
         friction = np.repeat(model.geom_friction[np.newaxis], noise.n, axis=0)

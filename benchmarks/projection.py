@@ -1,0 +1,227 @@
+"""Projections onto polytopes: right on ten thousand random problems, and how long they take."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.progress import track
+from scipy.optimize import linprog
+
+from benchmarks.evidence import Claim, append_row, folder, read_rows
+from saferl_controllers.projection.fast import PolytopeProjection
+from saferl_controllers.projection.half_space import project_half_space_in_box
+from saferl_controllers.projection.problem import residuals
+from saferl_controllers.projection.reference import ConvexProjection
+
+TOPIC = "projection"
+RIGHT, FAST = "right.csv", "fast.csv"
+COMMAND = "python scripts/benchmark.py projection"
+QUICK = f"{COMMAND} --quick"
+KINDS = ("plain", "parallel", "opposite", "redundant", "degenerate", "no room")
+SIZES, EACH, QUICK_SIZES = 1000, 10, 20
+"""Random sizes, problems of each (two points are projected in each)."""
+DOUBT = 1e-7
+"""Where a linear program finds less room, or less missing, than this, either answer about feasibility counts."""
+N, M, BATCH, REPEATS = 12, 8, 256, 2000
+
+
+class Problem(NamedTuple):
+    """Two points (2, n), and rows (m, n) and offsets (m,) in a box with weights."""
+
+    points: np.ndarray[Any, Any]
+    rows: np.ndarray[Any, Any]
+    offsets: np.ndarray[Any, Any]
+
+
+class Space(NamedTuple):
+    """Bounds and metric of problems of one size."""
+
+    low: np.ndarray[Any, Any]
+    high: np.ndarray[Any, Any]
+    weights: np.ndarray[Any, Any] | None
+
+
+def space(rng: np.random.Generator, n: int) -> Space:
+    """Return a random box in n dimensions, every second time with weights."""
+    weights = rng.uniform(0.1, 10.0, n) if rng.random() < 0.5 else None
+    return Space(-rng.uniform(0.2, 2.0, n), rng.uniform(0.2, 2.0, n), weights)
+
+
+def problem(rng: np.random.Generator, box: Space, m: int, kind: str) -> Problem:
+    """Return a random problem of a kind."""
+    n, half = len(box.low), m // 2
+    points = rng.normal(size=(2, n)) * rng.choice([0.5, 3.0])
+    rows = rng.normal(size=(m, n))
+    if kind == "parallel":
+        rows[half:] = rows[: m - half] * rng.uniform(0.5, 2.0, (m - half, 1))
+    if kind == "opposite":
+        rows[half:] = -rows[: m - half]
+    inside = rng.uniform(box.low, box.high)
+    room = rng.choice([0.1, 1.0]) * rng.uniform(0.0, 1.0, m)
+    if kind == "redundant":
+        rows[half:] = rows[: m - half]
+        room[half:] = room[: m - half] + 0.5
+    if kind == "degenerate":  # all rows through one point
+        room[:] = 0.0
+    if kind == "no room":
+        room -= rng.uniform(0.0, 1.5)
+    return Problem(points, rows, rows @ inside + room)
+
+
+def missing_room(box: Space, p: Problem) -> float:
+    """Return the radius of the largest ball between the rows, about a point of the box; negative where there is no point."""
+    if not len(p.rows):
+        return 1.0
+    n, lengths = len(box.low), np.linalg.norm(p.rows, axis=1, keepdims=True)
+    bounds = [*zip(box.low, box.high, strict=True), (None, 1.0)]
+    return float(-linprog(np.r_[np.zeros(n), -1.0], np.c_[p.rows, lengths], p.offsets, bounds=bounds).fun)
+
+
+def _check(seed: int, each: int) -> dict[str, Any]:
+    """Return the worst of some problems of one random size."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(1, 31)), int(rng.integers(0, 61))
+    box = space(rng, n)
+    fast = PolytopeProjection(*box)
+    reference = ConvexProjection(box.low, box.high, m, box.weights) if m else None
+    worst = {"residual": 0.0, "relaxed_residual": 0.0, "distance": 0.0, "again": 0.0, "expansion": 0.0}
+    wrong = clear = infeasible = 0
+    scale = np.ones(n) if box.weights is None else box.weights
+    for k in range(each):
+        p = problem(rng, box, m, KINDS[k % len(KINDS)])
+        found = fast(p.points, p.rows, p.offsets)
+        room = missing_room(box, p)
+        if abs(room) > DOUBT:
+            clear += 1
+            infeasible += room < 0.0
+            wrong += int((found.feasible != (room > 0.0)).any())
+        off = residuals(fast.box, p.points, p.rows, p.offsets, found).worst()
+        for feasible, value in zip(found.feasible, off, strict=True):
+            key = "residual" if feasible else "relaxed_residual"
+            worst[key] = max(worst[key], float(value))
+        if not found.feasible.all():
+            continue
+        if reference is not None:
+            exact = np.stack([reference(point, p.rows, p.offsets)[0] for point in p.points])
+            worst["distance"] = max(worst["distance"], float(np.abs(found.point - exact).max()))
+        again = fast(found.point, p.rows, p.offsets).point
+        worst["again"] = max(worst["again"], float(np.abs(again - found.point).max()))
+        after, before = (float(np.sqrt(scale @ np.square(pair[0] - pair[1]))) for pair in (found.point, p.points))
+        worst["expansion"] = max(worst["expansion"], after - before)
+    counts = {"problems": each, "clear": clear, "infeasible": infeasible, "wrongly_flagged": wrong}
+    return {"seed": seed, "n": n, "m": m, **counts, **worst}
+
+
+def timed(call: Callable[[], Any], actions: int, repeats: int) -> dict[str, float]:
+    """Return median and 99th percentile of a call in microseconds per action."""
+    for _ in range(50):
+        call()
+    took = []
+    for _ in range(repeats):
+        began = time.perf_counter_ns()
+        call()
+        took.append((time.perf_counter_ns() - began) / 1e3 / actions)
+    return {"median_us": round(statistics.median(took), 4), "p99_us": round(float(np.quantile(took, 0.99)), 4)}
+
+
+def _fast(repeats: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    box = Space(-np.ones(N), np.ones(N), None)
+    problems = [problem(rng, box, M, "plain") for _ in range(BATCH)]
+    # proposals that break a row, as those that a safeguard has to correct
+    points = np.stack([p.rows[0] / np.linalg.norm(p.rows[0]) * 2.0 for p in problems])
+    rows, offsets = np.stack([p.rows for p in problems]), np.stack([p.offsets for p in problems])
+    offsets[:, 0] = np.minimum(offsets[:, 0], 0.5)
+    fast, reference = PolytopeProjection(*box), ConvexProjection(box.low, box.high, M)
+    turn = iter(range(10**9))
+
+    def single() -> None:
+        k = next(turn) % BATCH
+        fast(points[k : k + 1], rows[k : k + 1], offsets[k : k + 1])
+
+    def single_row() -> None:
+        k = next(turn) % BATCH
+        project_half_space_in_box(points[k : k + 1], rows[k : k + 1, 0], offsets[k : k + 1, 0], box.low, box.high)
+
+    def convex() -> None:
+        k = next(turn) % BATCH
+        reference(points[k], rows[k], offsets[k])
+
+    loose = offsets + 100.0
+    ways: dict[str, tuple[Callable[[], Any], int, int]] = {
+        "qp_single": (single, 1, repeats),
+        "qp_batch": (lambda: fast(points, rows, offsets), BATCH, repeats // 10),
+        "half_space_single": (single_row, 1, repeats),
+        "half_space_batch": (
+            lambda: project_half_space_in_box(points, rows[:, 0], offsets[:, 0], box.low, box.high), BATCH, repeats
+        ),
+        "inactive_single": (lambda: fast(points[:1] * 0.1, rows[:1], loose[:1]), 1, repeats),
+        "inactive_batch": (lambda: fast(points * 0.1, rows, loose), BATCH, repeats),
+        "cvxpy_single": (convex, 1, repeats // 10),
+    }  # fmt: skip
+    return [{"way": way, **timed(call, actions, max(times, 20))} for way, (call, actions, times) in ways.items()]
+
+
+def run(quick: bool) -> None:
+    """Check and time. Quick: two hundred problems, fewer repetitions."""
+    sizes, repeats = (QUICK_SIZES, 200) if quick else (SIZES, REPEATS)
+    prefix = "quick_" if quick else ""
+    for name in (RIGHT, FAST):
+        (folder(TOPIC) / f"{prefix}{name}").unlink(missing_ok=True)
+    for row in _fast(repeats):
+        append_row(TOPIC, prefix + FAST, row)
+        print(", ".join(f"{key} {value}" for key, value in row.items()))
+    for seed in track(range(sizes), "random problems"):
+        append_row(TOPIC, prefix + RIGHT, _check(seed, EACH))
+
+
+def claims() -> list[Claim]:
+    """Return the claims that the raw rows support."""
+    rows, times = read_rows(TOPIC, RIGHT), {row["way"]: row for row in read_rows(TOPIC, FAST)}
+    found: list[Claim] = []
+
+    def claim(name: str, text: str, target: str, measured: float, unit: str, raw: str, note: str = "") -> None:
+        found.append(Claim(f"projection-{name}", text, target, measured, unit, "none", [], COMMAND, QUICK, 15, raw, note))
+
+    if len(rows) == SIZES:
+        total = sum(int(row["problems"]) for row in rows)
+        keys = ("residual", "relaxed_residual", "distance", "again", "expansion")
+        worst = {key: max(float(row[key]) for row in rows) for key in keys}
+        claim("problems", "random problems, n 1 to 30, m 0 to 60, of six kinds", ">= 10000", total, "problems", RIGHT)
+        claim(
+            "residual",
+            "worst residual of the conditions of optimality where feasible",
+            "<= 1e-8",
+            worst["residual"],
+            "1",
+            RIGHT,
+        )
+        text = "worst residual where rows had to be relaxed"
+        claim("relaxed", text, "<= 1e-5", worst["relaxed_residual"], "1", RIGHT)
+        claim("distance", "largest distance from cvxpy's answer", "<= 1e-6", worst["distance"], "1", RIGHT)
+        claim("idempotent", "largest move of a projection that is projected again", "<= 1e-8", worst["again"], "1", RIGHT)
+        claim("expansion", "largest growth of the distance of two points", "<= 1e-8", worst["expansion"], "1", RIGHT)
+        wrong, clear = (sum(int(row[key]) for row in rows) for key in ("wrongly_flagged", "clear"))
+        none = sum(int(row["infeasible"]) for row in rows)
+        note = f"{none} of {clear} problems have no point, by a linear program; {total - clear} are within {DOUBT:g} of either"
+        claim("flags", "problems whose feasibility is told wrongly", "== 0", wrong, "problems", RIGHT, note)
+    if times:
+        cvxpy = float(times["cvxpy_single"]["median_us"])
+        for way, text, limit in (
+            ("qp_single", f"{M} rows, one action", 20.0),
+            ("qp_batch", f"{M} rows, batch of {BATCH}", 10.0),
+            ("half_space_single", "one half-space in a box, one action", 40.0),
+            ("half_space_batch", f"one half-space in a box, batch of {BATCH}", 0.5),
+            ("inactive_single", f"{M} rows, nothing to correct, one action", 10.0),
+            ("inactive_batch", f"{M} rows, nothing to correct, batch of {BATCH}", 0.2),
+        ):
+            median, p99 = (float(times[way][key]) for key in ("median_us", "p99_us"))
+            note = f"{way}: 99th percentile {p99:.3g} us"
+            if way == "qp_single":
+                note += f"; cvxpy takes {cvxpy:.0f} us, {cvxpy / median:.0f} times as long"
+            claim(way, f"n = {N}, median per action: {text}", f"<= {limit:g}", median, "us", FAST, note)
+    return found
