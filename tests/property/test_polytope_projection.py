@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -180,6 +180,7 @@ def test_batches_take_rows_of_their_own() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1))
+@example(101322369)
 def test_one_half_space_in_a_box_is_exact(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, k = int(rng.integers(1, 9)), int(rng.integers(1, 20))
@@ -192,8 +193,9 @@ def test_one_half_space_in_a_box_is_exact(seed: int) -> None:
     twice = solver(points, np.stack((normals, normals), axis=1), np.stack((offsets, offsets), axis=1))
     once = solver(points, normals[:, np.newaxis], offsets[:, np.newaxis])
     assert closed.feasible.tolist() == twice.feasible.tolist() == once.feasible.tolist()
-    np.testing.assert_allclose(closed.point, twice.point, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(closed.point, once.point, rtol=0, atol=1e-5)
+    # relative too: where a normal's entry is small, a point lies far off and the solver's 1e-10 of the row moves it visibly
+    np.testing.assert_allclose(closed.point, twice.point, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(closed.point, once.point, rtol=1e-6, atol=1e-5)
     tight = closed.feasible & (closed.multiplier > 0.0)
     np.testing.assert_allclose(np.einsum("ki,ki->k", normals, closed.point)[tight], offsets[tight], rtol=0, atol=1e-9)
 
