@@ -193,7 +193,7 @@ def test_one_half_space_in_a_box_is_exact(seed: int) -> None:
     twice = solver(points, np.stack((normals, normals), axis=1), np.stack((offsets, offsets), axis=1))
     once = solver(points, normals[:, np.newaxis], offsets[:, np.newaxis])
     assert closed.feasible.tolist() == twice.feasible.tolist() == once.feasible.tolist()
-    # relative too: where a normal's entry is small, a point lies far off and the solver's 1e-10 of the row moves it visibly
+    # relative too: a point may lie far off, where a normal's entry is small
     np.testing.assert_allclose(closed.point, twice.point, rtol=1e-6, atol=1e-5)
     np.testing.assert_allclose(closed.point, once.point, rtol=1e-6, atol=1e-5)
     tight = closed.feasible & (closed.multiplier > 0.0)

@@ -103,7 +103,9 @@ def _moved(
     at = enough.argmax(axis=1)[:, np.newaxis]
     start = np.where(at > 0, np.take_along_axis(times, np.maximum(at - 1, 0), 1), 0.0)[:, 0]
     missing = excess - np.where(at > 0, np.take_along_axis(reduced, np.maximum(at - 1, 0), 1), 0.0)[:, 0]
-    pace = np.take_along_axis(before, at, 1)[:, 0]
+    # summed anew: of the running sum, of which little may be left, rounding has taken its share
+    moving = (enters <= start[:, np.newaxis]) & (leaves > start[:, np.newaxis])
+    pace = np.where(moving, slopes, 0.0).sum(axis=1)
     last = np.take_along_axis(times, at, 1)[:, 0]
     multiplier = np.minimum(start + missing / np.where(pace > 0.0, pace, 1.0), last)
     multiplier = np.where(feasible, multiplier, np.inf)
