@@ -11,13 +11,13 @@ from saferl.experiment.run_folder import RunFolder
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, Row, folder, read_rows
+from benchmarks.optimism import PLAYERS
 
 TOPIC = "off_policy"
 RAW = "rows.csv"
 COMMAND = "python scripts/benchmark.py off_policy"
 QUICK = f"{COMMAND} --quick"
 SEEDS, EPISODES = (0, 1, 2), 100
-PLAYERS = {"gda": "none", "reload": "both"}
 TASKS = {
     "pendulum": ("Pendulum, action rate", "pendulum_smooth", 60_000),
     "cartpole": ("cart-pole, position", "cartpole_position", 60_000),
