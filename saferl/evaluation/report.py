@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.table import Table
@@ -22,7 +23,7 @@ def to_markdown(report: Report) -> str:
     for policy in POLICIES:
         summary = report[policy]
         lines += [
-            f"## {policy.capitalize()} policy: return {_interval(summary['return_mean'], summary['return_interval'])}, "
+            f"## {policy.capitalize()} policy: return {mean_and_interval(summary['return_mean'], summary['return_interval'])}, "
             f"any violation on {_percent(summary['any_violation_rate'])} of steps",
             "",
             "| " + " | ".join(HEADER) + " |",
@@ -59,7 +60,7 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
                 spec["name"],
                 f"{spec['limit']:g}{suffix}",
                 _percent(found["violation_rate"]),
-                _interval(found["cost_mean"], found["cost_interval"]),
+                mean_and_interval(found["cost_mean"], found["cost_interval"]),
                 "-" if spec.get("cost_limit") is None else f"{spec.get('sense', '<=')} {spec['cost_limit']:g}",
                 "-" if over is None else _percent(over),
                 f"{found['worst_margin'] + 0.0:.3g}{suffix}",
@@ -100,7 +101,7 @@ def to_tables(report: Report) -> list[Table]:
     for policy in POLICIES:
         summary = report[policy]
         table = Table(
-            title=f"{policy} policy: return {_interval(summary['return_mean'], summary['return_interval'])}, "
+            title=f"{policy} policy: return {mean_and_interval(summary['return_mean'], summary['return_interval'])}, "
             f"any violation on {_percent(summary['any_violation_rate'])} of steps",
             title_justify="left",
         )
@@ -117,5 +118,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _interval(mean: float, interval: tuple[float, float] | list[float]) -> str:
-    return f"{mean:.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
+def mean_and_interval(mean: float, interval: tuple[float, float] | list[float]) -> str:
+    """Return a mean with its interval: one decimal, or three digits of what is small, as costs that are shares of steps are."""
+    largest = max(abs(value) for value in (mean, *interval))
+    digits = 1 if largest >= 10 or not largest > 1e-6 else min(6, 2 - math.floor(math.log10(largest)))
+    return f"{mean:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from saferl.evaluation.report import mean_and_interval
 from saferl.evaluation.rollout import Episodes, join, play
 from saferl.evaluation.statistics import bootstrap_interval, rank, summarize
 
@@ -147,3 +148,9 @@ def test_style_does_not_decide_whether_a_policy_is_feasible():
         constraints = Engine(Slider(), 1, constraints=(limited, dataclasses.replace(swing, kind=kind))).constraints
         found.append(summarize(episodes([[4, 0], [6, 0]], [[4, 60], [6, 60]]), constraints, tolerance=0.01)["feasible"])
     assert found == [True, False]
+
+
+def test_small_costs_keep_their_digits_in_reports():
+    assert mean_and_interval(0.0821, (0.0790, 0.0852)) == "0.0821 [0.0790, 0.0852]"
+    assert mean_and_interval(2897.94, (2895.1, 2900.6)) == "2897.9 [2895.1, 2900.6]"
+    assert mean_and_interval(0.0, (0.0, 0.0)) == "0.0 [0.0, 0.0]"
