@@ -20,7 +20,7 @@ QUICK = f"{COMMAND} --quick"
 SEEDS, EPISODES = (0, 1, 2), 100
 TASKS = {
     "pendulum": ("Pendulum, action rate", "pendulum_smooth", 60_000),
-    "cartpole": ("cart-pole, position", "cartpole_position", 60_000),
+    "cartpole": ("cart-pole, position", "cartpole_position", 240_000),
 }
 """Title, configuration and steps."""
 

@@ -15,9 +15,9 @@ def rewards(task, positions, angle=0.0, speed=0.0):
     return task.reward(signals, {})
 
 
-def test_the_target_term_falls_linearly_on_both_sides():
+def test_the_target_term_falls_with_the_square_of_the_distance():
     found = rewards(CartPoleBalance(target=-2.0), [-2.0, -1.0, 0.0, 1.0, -3.0, -4.0, -5.0])
-    np.testing.assert_allclose(found["target"], [0.5, 0.25, 0.0, 0.0, 0.25, 0.0, 0.0])
+    np.testing.assert_allclose(found["target"], [0.5, 0.375, 0.0, 0.0, 0.375, 0.0, 0.0])
     np.testing.assert_allclose(found["upright"], 0.5)
     assert set(found) == {"upright", "target"}
 

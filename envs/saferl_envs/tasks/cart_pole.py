@@ -33,8 +33,8 @@ class CartPoleBalance(Task):
         position_limit: Limit on the cart's distance from the middle, m.
         angle_limit: Limit on the pole's angle from upright, rad.
         cost_limit: Bound on the number of steps above either limit per episode, each.
-        target: Where the cart is wanted, in m from the middle, not 0: half of the reward then falls linearly from 0.5 there to
-            0 in the middle and beyond twice the target. None: the hurry term.
+        target: Where the cart is wanted, in m from the middle, not 0: half of the reward then falls with the square of the
+            distance, from 0.5 there to 0 in the middle and beyond twice the target. None: the hurry term.
     """
 
     control_timestep = 0.02
@@ -82,7 +82,7 @@ class CartPoleBalance(Task):
         upright = 0.5 * (1.0 + np.cos(signals["joint_position"][:, 1]))
         if self.target is not None:
             away = np.abs(signals["joint_position"][:, 0] - self.target) / abs(self.target)
-            return {"upright": 0.5 * upright, "target": 0.5 * np.maximum(1.0 - away, 0.0)}
+            return {"upright": 0.5 * upright, "target": 0.5 * np.maximum(1.0 - away**2, 0.0)}
         hurry = np.minimum(np.abs(signals["joint_velocity"][:, 0]) / CART_SPEED_FOR_FULL_REWARD, 1.0)
         return {"upright": 0.5 * upright, "hurry": 0.5 * hurry}
 
