@@ -19,7 +19,7 @@ COMMAND = "python scripts/benchmark.py off_policy"
 QUICK = f"{COMMAND} --quick"
 SEEDS, EPISODES = (0, 1, 2), 100
 TASKS = {
-    "pendulum": ("Pendulum, action rate", "pendulum_smooth", 60_000),
+    "pendulum": ("Pendulum, action rate", "pendulum_smooth", 160_000),
     "cartpole": ("cart-pole, position", "cartpole_position", 240_000),
 }
 """Title, configuration and steps."""
