@@ -6,15 +6,16 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from saferl.evaluation.training_curves import draw_runs
 from saferl.experiment.evaluate import evaluate, training_curves
 from saferl.experiment.run_folder import RunFolder
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, Row, folder, read_rows
-from benchmarks.optimism import PLAYERS
+from benchmarks.optimism import PLAYERS, TITLES, keep_curves, kept_curves
 
 TOPIC = "off_policy"
-RAW = "rows.csv"
+RAW, CURVES, PLOT = "rows.csv", "curves.csv", "curves.png"
 COMMAND = "python scripts/benchmark.py off_policy"
 QUICK = f"{COMMAND} --quick"
 SEEDS, EPISODES = (0, 1, 2), 100
@@ -23,6 +24,7 @@ TASKS = {
     "cartpole": ("cart-pole, position", "cartpole_position", 240_000),
 }
 """Title, configuration and steps."""
+CONSTRAINTS = {"pendulum": "jump", "cartpole": "cart_position"}
 
 
 def row(path: Path) -> dict[str, Any]:
@@ -38,8 +40,15 @@ def row(path: Path) -> dict[str, Any]:
     return found | {key: round(value, 6) for key, value in swings.items()}
 
 
+def row_and_curves(path: Path) -> dict[str, Any]:
+    """Return the same, and keep the run's curves."""
+    task = path.name.partition("-")[0]
+    keep_curves(TOPIC, CURVES, path, CONSTRAINTS[task], "cost")
+    return row(path)
+
+
 def run(quick: bool) -> None:
-    """Train and judge what has no row yet. Quick: the cart-pole, one seed, 5,000 steps."""
+    """Train and judge what has no row yet, and draw the cart-pole's runs. Quick: the cart-pole, one seed, 5,000 steps."""
     runs = folder(TOPIC) / "runs"
     if quick:
         _, config, _ = TASKS["cartpole"]
@@ -48,7 +57,14 @@ def run(quick: bool) -> None:
         return
     tasks = [(task, config, steps) for task, (_, config, steps) in TASKS.items()]
     jobs = [_job(task, config, s, steps, players) for s in SEEDS for task, config, steps in tasks for players in PLAYERS]
-    campaign(TOPIC, RAW, runs, jobs, row)
+    campaign(TOPIC, RAW, runs, jobs, row_and_curves)
+    limit = next(float(r["limit"]) for r in read_rows(TOPIC, RAW) if r["arm"].startswith("cartpole"))
+    pairs = [(seed, player) for seed in SEEDS for player in PLAYERS]
+    curves = [
+        kept_curves(TOPIC, CURVES, f"cartpole-{p}-s{s}", f"{TITLES[p]}, seed {s}", CONSTRAINTS["cartpole"], "cost", limit)
+        for s, p in pairs
+    ]
+    draw_runs(curves, folder(TOPIC) / PLOT)
 
 
 def _job(task: str, config: str, seed: int, steps: int, players: str) -> Job:
@@ -72,7 +88,7 @@ def _of(task: str, title: str, arms: dict[str, list[Row]]) -> list[Claim]:
     def claim(name: str, text: str, target: str, measured: float, policy: str, key: str) -> Claim:
         each = "; ".join(f"{p} {', '.join(f'{float(r[key]):.4g}' for r in mine)}" for p, mine in arms.items())
         return Claim(f"off-policy-{task}-{name}", f"{title}: {text}", target, measured, "1", policy, list(SEEDS), COMMAND,
-                     QUICK, 25, RAW, f"per seed: {each}")  # fmt: skip
+                     QUICK, 40, RAW, f"per seed: {each}")  # fmt: skip
 
     limit = float(arms["reload"][0]["limit"])
     return [
