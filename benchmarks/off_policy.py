@@ -91,11 +91,14 @@ def _of(task: str, title: str, arms: dict[str, list[Row]]) -> list[Claim]:
                      QUICK, 40, RAW, f"per seed: {each}")  # fmt: skip
 
     limit = float(arms["reload"][0]["limit"])
+    swings = {p: {int(r["seed"]): float(r["swing"]) for r in mine} for p, mine in arms.items()}
+    calmer = sum(swings["reload"][seed] < swings["gda"][seed] for seed in SEEDS)
     return [
         claim("cost", "ReLOAD's cost at the last iterate", f"<= {limit:g}", mean("reload", "cost_stochastic"), "stochastic",
               "cost_stochastic"),
         claim("swing", "swing of the cost in the last half, ReLOAD's over descent-ascent's", "< 1",
               mean("reload", "swing") / max(mean("gda", "swing"), 1e-9), "stochastic", "swing"),
+        claim("calmer", "seeds in which ReLOAD's swing is the smaller one", ">= 2", calmer, "stochastic", "swing"),
         claim("return", "return at the last iterate, ReLOAD's less descent-ascent's (reported, no target)", ">= -1000000",
               mean("reload", "return_stochastic") - mean("gda", "return_stochastic"), "stochastic", "return_stochastic"),
     ]  # fmt: skip
