@@ -7,6 +7,7 @@ is the same problem in cvxpy, to which tests hold this one.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import daqp
@@ -45,7 +46,7 @@ class PolytopeProjection:
     ) -> None:
         self.box = Box(low, high, weights)
         self._metric = np.diag(np.ones(self.box.size) if self.box.weights is None else self.box.weights)
-        self._bounds = np.clip(np.stack((self.box.low, self.box.high)), -_ENDLESS, _ENDLESS)
+        self._bounds = tuple(np.clip(bound, -_ENDLESS, _ENDLESS) for bound in (self.box.low, self.box.high))
         self._prices = None if slack_weights is None else np.array(slack_weights, np.float64)
         if self._prices is not None and not (self._prices > 0.0).all():
             raise ConfigError(f"projection: slack weights {self._prices.tolist()} must be above zero")
@@ -70,10 +71,9 @@ class PolytopeProjection:
         # not `>`: what cannot be compared (NaN) is not satisfied
         broken = ~(np.matmul(rows, nearest[..., np.newaxis])[..., 0] <= offsets)
         found = Projected(nearest, np.ones(n, np.bool_), np.zeros((n, m)), np.zeros((n, m)), points - nearest)
-        if broken.any():
-            (at,) = broken.any(axis=1).nonzero()
-            if not (np.isfinite(points).all() and np.isfinite(rows).all()) or np.isnan(offsets).any():
-                raise ConfigError("projection: points, rows or offsets hold numbers that are not finite")
+        (at,) = np.logical_or.reduce(broken, axis=1).nonzero()
+        if len(at):
+            _require_numbers(points, rows, offsets)
             if rows.ndim == 2:
                 rows = np.broadcast_to(rows, (n, m, size))
             if offsets.ndim == 1:
@@ -86,7 +86,9 @@ class PolytopeProjection:
             np.subtract(points, found.point, out=found.box_multipliers)
         if box.weights is not None:
             found.box_multipliers[:] *= box.weights
-        if broken.any():
+        if len(at) == n:
+            found.box_multipliers[:] -= np.matmul(found.row_multipliers[:, np.newaxis], rows)[:, 0]
+        elif len(at):
             found.box_multipliers[at] -= np.matmul(found.row_multipliers[at, np.newaxis], rows[at])[:, 0]
         return found
 
@@ -145,3 +147,16 @@ class PolytopeProjection:
         if status < 1:
             return point, np.zeros(m)
         return x[:size], info["lam"][-m:] * scale
+
+
+def _require_numbers(points: FloatArray, rows: FloatArray, offsets: FloatArray) -> None:
+    """Refuse what is not finite; offsets may be infinite.
+
+    Raises:
+        ConfigError: See above.
+    """
+    # quick and too strict: squares may overflow
+    if math.isfinite(np.vdot(points, points) + np.vdot(rows, rows) + np.add.reduce(offsets, axis=None)):
+        return
+    if not (np.isfinite(points).all() and np.isfinite(rows).all()) or np.isnan(offsets).any():
+        raise ConfigError("projection: points, rows or offsets hold numbers that are not finite")

@@ -6,6 +6,10 @@ In the metric ``|x|^2_W = x.W x`` with W diagonal, the closest point of ``{g.x <
 
 with the smallest ``t >= 0`` at which ``g.x(t) <= h``: g.x(t) falls piecewise linearly, with kinks where a coordinate enters or
 leaves the box. Clipping after projecting is not exact: it can leave the half-space again.
+
+From a point of the box coordinates only leave it, so g.x(t) is convex, and Newton's steps from t = 0 come to the answer's
+piece from below, in two or three steps as a rule and never more than there are coordinates. From other points the kinks are
+sorted.
 """
 
 from __future__ import annotations
@@ -61,16 +65,45 @@ def project_half_space_in_box(
     broken = excess > 0.0
     if not broken.any():
         return HalfSpaceProjected(nearest, multiplier, ~broken)
+    moves = _from_inside if (nearest == points).all() else _from_anywhere
     if broken.all():
-        return _moved(points, np.broadcast_to(normals, points.shape), excess, low, high, weights)
+        return moves(points, np.broadcast_to(normals, points.shape), excess, low, high, weights)
     normals = np.broadcast_to(normals, points.shape)[broken]
-    moved = _moved(points[broken], normals, excess[broken], low, high, weights)
+    moved = moves(points[broken], normals, excess[broken], low, high, weights)
     feasible = np.ones(len(points), np.bool_)
     nearest[broken], multiplier[broken], feasible[broken] = moved
     return HalfSpaceProjected(nearest, multiplier, feasible)
 
 
-def _moved(
+def _from_inside(
+    points: FloatArray, normals: FloatArray, excess: FloatArray, low: FloatArray, high: FloatArray, weights: FloatArray | None
+) -> HalfSpaceProjected:
+    """Return the projections of points of the box that exceed the half-space by `excess`."""
+    direction = normals if weights is None else normals / weights
+    slopes = normals * direction
+    moves = slopes > 0.0  # a square may vanish where the number does not
+    divisor = np.where(moves, direction, 1.0)
+    leaves = np.minimum((points - np.where(direction > 0.0, low, high)) / divisor, _FAR)
+    leaves[~moves] = 0.0
+    lost = slopes * leaves  # what a coordinate has taken off once it has left
+    feasible: BoolArray = np.asarray(np.add.reduce(lost, axis=1) >= excess - _TOUCHING * (1.0 + excess))
+    multiplier, before = np.zeros(len(points)), -1
+    left = ~moves
+    while (count := int(np.count_nonzero(left))) != before:
+        pace = np.add.reduce(slopes, axis=1, where=~left)
+        rest = excess - np.add.reduce(lost, axis=1, where=left)
+        np.divide(rest, pace, out=multiplier, where=pace > 0.0)
+        left, before = leaves <= multiplier[:, np.newaxis], count
+    if feasible.all():
+        step = multiplier[:, np.newaxis] * direction
+    else:
+        multiplier = np.where(feasible, multiplier, np.inf)
+        step = np.where(feasible, multiplier, _FAR)[:, np.newaxis] * np.where(moves, direction, 0.0)
+    moved: FloatArray = np.minimum(np.maximum(points - step, low), high)
+    return HalfSpaceProjected(moved, multiplier, feasible)
+
+
+def _from_anywhere(
     points: FloatArray, normals: FloatArray, excess: FloatArray, low: FloatArray, high: FloatArray, weights: FloatArray | None
 ) -> HalfSpaceProjected:
     """Return the projections of points whose nearest point of the box exceeds the half-space by `excess`."""
