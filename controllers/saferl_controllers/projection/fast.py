@@ -99,7 +99,8 @@ class PolytopeProjection:
         found.point[at], found.feasible[at] = moved.point, moved.feasible
         slack = np.maximum(np.einsum("ki,ki->k", rows, moved.point) - offsets, 0.0)
         found.slack[at, 0] = np.where(moved.feasible, 0.0, slack)
-        lengths = np.maximum(np.einsum("ki,ki->k", rows, rows / self._metric.diagonal()), _TINY)
+        lengths = np.einsum("ki,ki->k", rows, rows / self._metric.diagonal())
+        lengths = np.where(lengths > _TINY, lengths, 1.0)  # of a row of zeros: whatever its multiplier is, it pushes nowhere
         found.row_multipliers[at, 0] = np.where(moved.feasible, moved.multiplier, slack / (_RELAXATION * lengths))
 
     def _solve(self, found: Projected, k: int, point: FloatArray, rows: FloatArray, offsets: FloatArray) -> None:
