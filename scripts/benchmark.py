@@ -13,6 +13,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 TOPICS = (
+    "acs",
     "barrier",
     "calibration",
     "cat",
