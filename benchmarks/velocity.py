@@ -57,9 +57,10 @@ def run(quick: bool) -> None:
 
 
 def rows_of(method: str, task: str) -> list[Row]:
-    """Return a cell's rows by seed."""
+    """Return a cell's rows by seed, none while one of its seeds is missing."""
     mine = [row for row in read_rows(TOPIC, RAW) if row["task"] == task and row["method"] == method]
-    return sorted(mine, key=lambda row: int(row["seed"]))
+    asked = {*SEEDS, *(FURTHER if any(method in m and task in t for m, t in MORE.items()) else ())}
+    return sorted(mine, key=lambda row: int(row["seed"])) if {int(row["seed"]) for row in mine} == asked else []
 
 
 def claims() -> list[Claim]:
