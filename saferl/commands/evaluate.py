@@ -22,13 +22,16 @@ def add(commands: Commands) -> None:
         "evaluate",
         help="violation report of a run",
         epilog="The environment may be changed for the evaluation: --env.limits.speed 2, --env.kwargs.play true, "
-        "--env.disturbances.push 0.5; and so may the safeguard: --safeguard.name barrier, or --safeguard null for none. The "
-        "report is then called report_changed.",
+        "--env.disturbances.push 0.5; and so may the safeguard: --safeguard.name barrier, or --safeguard null for none; or "
+        "both by a file, --changes FILE. The report is then called report_changed.",
     )
     add_run(evaluate)
     evaluate.add_argument("--episodes", type=positive, default=100, help="episodes per policy (default 100)")
     evaluate.add_argument("--seed", type=seed, default=0, help="seed of the evaluation (default 0)")
     add_checkpoint(evaluate)
+    evaluate.add_argument(
+        "--changes", metavar="FILE", help="YAML with sections env and safeguard, for any run; single options come on top"
+    )
     evaluate.add_argument(
         "--disturb", action="append", metavar="all|NAME[=STRENGTH,...]",
         help="a table of the policy under disturbances (push, friction, payload, motor_strength, latency); may be repeated",
@@ -41,12 +44,14 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from saferl.evaluation.report import POLICIES, task_line, to_tables
-    from saferl.experiment.config import parse_overrides
-    from saferl.experiment.evaluate import evaluate
+    from saferl.experiment.config import merge, parse_overrides
+    from saferl.experiment.evaluate import evaluate, read_changes
 
     import_modules(options)
     console = Console(width=max(Console().width, 120))
     changes = parse_overrides(options.rest)
+    if options.changes is not None:
+        changes = merge(read_changes(options.changes), changes)
     if options.disturb is not None:
         _disturb(options, changes, console)
         return

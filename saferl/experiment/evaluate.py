@@ -17,11 +17,13 @@ from saferl.evaluation.statistics import summarize
 from saferl.evaluation.training_curves import Curves, read_curves
 from saferl.experiment.build import discount, load_model, make_copies, predictor, set_threads
 from saferl.experiment.callbacks import EVAL_SEED_OFFSET
-from saferl.experiment.config import TrainConfig, build_config, merge
+from saferl.experiment.config import TrainConfig, build_config, merge, read_config
 from saferl.experiment.run_folder import RunFolder, provenance
 from saferl_envs.errors import CheckpointError, ConfigError, choose
 from saferl_envs.tasks import task_ids
 
+SECTIONS = ("env", "safeguard")
+"""What an evaluation may change."""
 CHANGEABLE = ("constraints", "limits", "cost_limits", "max_episode_steps", "kwargs", "disturbances", "id")
 """Keys of ``env`` that an evaluation may change."""
 AT_ONCE, AT_ONCE_ELSEWHERE = 256, 16
@@ -125,6 +127,21 @@ def play_episodes(config: TrainConfig, model: ConstrainedAlgorithm, policy: str,
     return join(played)
 
 
+def read_changes(path: str) -> dict[str, Any]:
+    """Return the changes that a YAML file makes: its sections ``env`` and ``safeguard``.
+
+    Raises:
+        ConfigError: There is no such file, it is not a YAML mapping, or it changes something else.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"--changes: no file {path}")
+    content, source = read_config(path)
+    for key in content:
+        if key not in SECTIONS:
+            raise ConfigError(choose("section", str(key), SECTIONS, f"{source}, changes for an evaluation"))
+    return content
+
+
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     """Return a configuration whose environment or safeguard is changed.
 
@@ -134,7 +151,7 @@ def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     if not changes:
         return config
     for key in changes:
-        if key not in ("env", "safeguard"):
+        if key not in SECTIONS:
             raise ConfigError(
                 f"--{key.replace('_', '-')}: an evaluation can only change the environment and the safeguard, e.g. "
                 "--env.limits.speed 2, --safeguard.name barrier, --safeguard null"

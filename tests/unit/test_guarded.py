@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+import yaml
+from saferl.cli import main
 from saferl.experiment.build import make_copies, make_model, make_vec_env
 from saferl.experiment.config import build_config
 from saferl.experiment.evaluate import evaluate
 from saferl.experiment.train import train
 from saferl.vec import ConstrainedVecEnv
+from stable_baselines3 import PPO
 
 from saferl_controllers import BoxSafeguard, GuardedCopies, Safeguard, Safeguarded, safeguards
 from saferl_envs.errors import ConfigError
@@ -150,6 +155,36 @@ def test_a_policy_is_evaluated_behind_one_and_without(tmp_path: Any) -> None:
     assert "safeguard/intervention_rate" not in bare["stochastic"]["task"]
     with pytest.raises(ConfigError, match="can only change the environment and the safeguard"):
         evaluate(run.path, episodes=2, which="last", changes={"method": {"name": "ppo"}})
+
+
+def test_one_file_guards_a_policy_of_cat_and_one_trained_elsewhere(tmp_path: Any, capsys: Any) -> None:
+    method = {"name": "cat", "n_steps": 16, "batch_size": 64, "net_arch": [8]}
+    ours = {**CONTENT, "safeguard": None, "total_timesteps": 64, "video": {"seconds": 0}, "method": method}
+    train(build_config({**ours, "evaluation": {"times": 0, "episodes": 1}}, "test"), tmp_path / "cat")
+    elsewhere = PPO("MlpPolicy", gymnasium.make("saferl/CartPoleBalance-v0"), n_steps=16, batch_size=16, n_epochs=1, seed=0)
+    elsewhere.learn(16)
+    elsewhere.save(tmp_path / "theirs.zip")
+    theirs = {"env": {**CONTENT["env"], "normalize_observation": False}, "method": {**CONTENT["method"], "net_arch": [64, 64]}}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(theirs))
+    imported = ["import", str(tmp_path / "theirs.yaml"), str(tmp_path / "theirs.zip"), "--run-dir", str(tmp_path / "theirs")]
+    assert main(imported) == 0
+    changes = tmp_path / "changes.yaml"
+    changes.write_text("env: {max_episode_steps: 60}\nsafeguard: {name: barrier, horizon: 40}\n")
+    for name in ("cat", "theirs"):
+        common = ["evaluate", str(tmp_path / name), "--episodes", "1", "--checkpoint", "last", "--changes", str(changes)]
+        assert main(common) == 0
+        report = json.loads((tmp_path / name / "report_changed.json").read_text())
+        assert report["stochastic"]["any_violation_rate"] == 0.0
+        assert report["stochastic"]["task"]["safeguard/intervention_rate"] > 0.0
+    assert main([*common, "--safeguard", "null"]) == 0
+    report = json.loads((tmp_path / "theirs" / "report_changed.json").read_text())
+    assert report["stochastic"]["any_violation_rate"] > 0.0
+    capsys.readouterr()
+    changes.write_text("method: {name: ppo}\n")
+    assert main(common) == 2
+    assert "unknown section 'method'" in capsys.readouterr().err
+    assert main([*common[:-1], str(tmp_path / "none.yaml")]) == 2
+    assert "no file" in capsys.readouterr().err
 
 
 def test_evaluation_is_guarded_too() -> None:
