@@ -38,7 +38,7 @@ COST_LIMIT = 25
 SEEDS = (0, 1, 2)
 MORE = {
     ("ppo_lag", "pid_lag"): ("halfcheetah_velocity", "hopper_velocity"),
-    ("cat", "ppo_lag"): ("swimmer_velocity",),
+    ("ppo_lag", "reload", "cpo"): ("swimmer_velocity",),
 }
 """Methods and tasks that get two further seeds, since a win is claimed of them."""
 FURTHER = (3, 4)
