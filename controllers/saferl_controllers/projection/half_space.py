@@ -75,14 +75,19 @@ def project_half_space_in_box(
     return HalfSpaceProjected(nearest, multiplier, feasible)
 
 
+def _ways(normals: FloatArray, weights: FloatArray | None) -> tuple[FloatArray, FloatArray, BoolArray, FloatArray]:
+    """Return, (N, n) each: W^-1 g, its product with g, where that is above 0, and W^-1 g to divide by."""
+    direction = normals if weights is None else normals / weights
+    slopes = normals * direction
+    moves = slopes > 0.0  # a square may vanish where the number does not
+    return direction, slopes, moves, np.where(moves, direction, 1.0)
+
+
 def _from_inside(
     points: FloatArray, normals: FloatArray, excess: FloatArray, low: FloatArray, high: FloatArray, weights: FloatArray | None
 ) -> HalfSpaceProjected:
     """Return the projections of points of the box that exceed the half-space by `excess`."""
-    direction = normals if weights is None else normals / weights
-    slopes = normals * direction
-    moves = slopes > 0.0  # a square may vanish where the number does not
-    divisor = np.where(moves, direction, 1.0)
+    direction, slopes, moves, divisor = _ways(normals, weights)
     leaves = np.minimum((points - np.where(direction > 0.0, low, high)) / divisor, _FAR)
     leaves[~moves] = 0.0
     lost = slopes * leaves  # what a coordinate has taken off once it has left
@@ -107,10 +112,7 @@ def _from_anywhere(
     points: FloatArray, normals: FloatArray, excess: FloatArray, low: FloatArray, high: FloatArray, weights: FloatArray | None
 ) -> HalfSpaceProjected:
     """Return the projections of points whose nearest point of the box exceeds the half-space by `excess`."""
-    direction = normals if weights is None else normals / weights
-    slopes = normals * direction
-    moves = slopes > 0.0  # a square may vanish where the number does not
-    divisor = np.where(moves, direction, 1.0)
+    direction, slopes, moves, divisor = _ways(normals, weights)
     towards_low = np.where(moves, (points - low) / divisor, _FAR)
     towards_high = np.where(moves, (points - high) / divisor, _FAR)
     enters = np.minimum(np.minimum(towards_low, towards_high).clip(0.0), _FAR)
