@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.evidence import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/reload.md", "docs/results.md", "docs/solo12.md", "docs/velocity.md")
+PAGES = ("README.md", "docs/reload.md", "docs/results.md", "docs/safeguards.md", "docs/solo12.md", "docs/velocity.md")
 BLOCK = re.compile(r"(<!-- claims:(?P<topics>[\w,]+)(?P<full>:full)? -->\n).*?(<!-- /claims -->)", re.DOTALL)
 ROWS = re.compile(r"(<!-- rows:(?P<topic>\w+) -->\n).*?(<!-- /rows -->)", re.DOTALL)
 """A block that a topic's own `table` makes of its raw rows."""

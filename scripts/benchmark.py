@@ -24,6 +24,7 @@ TOPICS = (
     "method_speed",
     "off_policy",
     "projection",
+    "recovery",
     "reproducible",
     "senses",
     "several",

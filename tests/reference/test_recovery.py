@@ -1,0 +1,55 @@
+"""The recovery-rate condition on tables: what it promises holds, and where the iteration of guard and critic does not rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+from saferl.tabular.recovery import double_integrator, guards, reckless, violating
+
+GRID = (21, 15, 5)
+TOLERANCE = 0.02
+
+
+def test_what_is_guarded_violates_nearly_always_and_probabilities_move_the_mass() -> None:
+    problem, nominal = double_integrator(*GRID), reckless(*GRID)
+    assert violating(problem, nominal) > 0.9
+    positions = problem.reward[:, 0]
+    from_rest = problem.transitions[np.argmax(problem.initial)]
+    assert positions @ problem.initial == 0.0
+    # 0.5 t^2 a within 0.1 s, a in [-1, 1]: neighbours are weighted so that means are exact
+    assert from_rest @ positions == pytest.approx(0.005 * np.linspace(-1.0, 1.0, GRID[2]))
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.05])
+def test_the_excess_over_the_tolerance_shrinks_at_the_recovery_rate(
+    alpha: float, record_property: Callable[[str, object], None]
+) -> None:
+    problem = double_integrator(*GRID)
+    last = list(guards(problem, reckless(*GRID), alpha, TOLERANCE))[-1]
+    assert last.excess[last.feasible].max() <= 1e-9
+    step = problem.transitions[np.arange(problem.states), last.actions]
+    reach, promised, above = np.eye(problem.states), last.risk - TOLERANCE, []
+    for _ in range(200):
+        above.append((reach @ last.risk - TOLERANCE - promised).max())
+        leaves = reach @ np.where(last.feasible, 0.0, np.maximum(last.excess, 0.0))
+        reach, promised = reach @ step, (1.0 - alpha) * promised + leaves
+    record_property("measured", max(above))
+    assert max(above) <= 1e-9
+    # from rest in the middle: below the tolerance for good, with hardly a state on the way that has no feasible action
+    there = np.linalg.matrix_power(step.T, 200) @ problem.initial
+    assert problem.initial @ last.risk < TOLERANCE
+    assert there @ last.risk < TOLERANCE
+    assert there @ last.feasible > 0.95
+    assert violating(problem, last.actions) < TOLERANCE
+
+
+def test_a_small_recovery_rate_is_infeasible_less_often() -> None:
+    problem = double_integrator(*GRID)
+    shares = [
+        np.mean([1.0 - found.feasible.mean() for found in islice(guards(problem, reckless(*GRID), alpha, TOLERANCE), 10, None)])
+        for alpha in (1.0, 0.5, 0.2, 0.05)
+    ]
+    assert all(later < earlier for earlier, later in pairwise(shares))
