@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -71,6 +71,28 @@ class ReturningBackup:
         away = copies.simulation.qpos[:, self.columns] - self.target
         actions: FloatArray = np.clip(-self.gain * away / self.speeds, self.low, self.high)
         return actions
+
+
+class Brake:
+    """What the task itself does to bring its robot to a stop, where it is.
+
+    Args:
+        engine: Whose task.
+
+    Raises:
+        ConfigError: The task knows no way to.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        simulation = engine.simulation
+        if engine.task.brake(simulation.qpos[:1], simulation.qvel[:1]) is None:
+            raise ConfigError(f"backup braking: {type(engine.task).__name__} does not say how its robot brakes")
+
+    def __call__(self, copies: Engine) -> FloatArray:
+        """Return actions (M, na) for the present state."""
+        actions: Any = copies.task.brake(copies.simulation.qpos, copies.simulation.qvel)
+        stopped: FloatArray = actions
+        return stopped
 
 
 def linearized(engine: Engine, qpos: FloatArray, qvel: FloatArray, action: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from saferl_controllers.backup import Backup, linear_backup, returning_backup
+from saferl_controllers.backup import Backup, Brake, linear_backup, returning_backup
 from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.registry import SafeguardSettings, register_safeguard
 from saferl_controllers.safeguard import Safeguard, Safeguarded
@@ -94,11 +94,14 @@ class BarrierSafeguard(Safeguard):
         n, everybody = len(proposed), np.arange(len(proposed))
         wanted = self._rounded(proposed, proposed.dtype)
         now = -self.engine.values()[:, self._kept]
-        backup = self._look(everybody, self._rounded(self.backup(self.engine), proposed.dtype))
-        floor = self._floor(now, backup.margins)
         tried = self._look(everybody, wanted)
         action, margins = tried.actions.copy(), tried.margins.copy()
         rung = np.zeros(n, np.intp)
+        # no floor is higher than this one, so the backup need only be looked at where it is not reached
+        floor = np.maximum(self._decay[:, np.newaxis] * now[:, np.newaxis], 0.0)
+        ids = np.flatnonzero(~_above(margins, floor))
+        backup = self._look(ids, self._rounded(self.backup(self.engine), proposed.dtype)) if ids.size else tried
+        floor[ids] = self._floor(now[ids], backup.margins[ids])
         open_ = ~_above(margins, floor)
         best = _Tried(action.copy(), margins.copy())
         for k in range(1, self.rounds + 1):
@@ -205,7 +208,7 @@ def _components(engine: Engine, names: tuple[str, ...] | None) -> IntArray:
     "Agrawal and Sreenath 2017; Gurriet et al. 2018",
 )
 class BarrierSettings(SafeguardSettings):
-    """Settings of the barrier safeguard for robots of hinges and slides.
+    """Settings of the barrier safeguard: for robots of hinges and slides, and for those whose task knows how to brake.
 
     Attributes:
         horizon: Control steps looked ahead.
@@ -213,8 +216,8 @@ class BarrierSettings(SafeguardSettings):
         rounds: How often rows are taken anew.
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
-        backup: ``linear``, a linear-quadratic regulator about `rest`; or ``returning``, for robots driven by the speed of
-            joints, which go back to `rest` in proportion to how far they are.
+        backup: ``linear``, a linear-quadratic regulator about `rest`; ``returning``, for robots driven by the speed of
+            joints, which go back to `rest` in proportion to how far they are; or ``braking``, the task's own way to stop.
         rest: (nq,) positions at which the backup rests, or None for the task's, or the model's own.
         gain: Of ``returning``, 1/s.
         position_cost: Of the regulator, per squared unit of every coordinate.
@@ -228,7 +231,7 @@ class BarrierSettings(SafeguardSettings):
     rounds: int = Field(3, ge=0)
     difference: float = Field(1e-3, ge=1e-6, le=0.5)
     constraints: tuple[str, ...] | None = Field(None, min_length=1)
-    backup: Literal["linear", "returning"] = "linear"
+    backup: Literal["linear", "returning", "braking"] = "linear"
     rest: tuple[float, ...] | None = None
     gain: PositiveFloat = 4.0
     position_cost: PositiveFloat = 1.0
@@ -242,7 +245,9 @@ class BarrierSettings(SafeguardSettings):
                 "safeguard barrier looks ahead in the simulation: it guards tasks of this suite, not other environments"
             )
         backup: Backup
-        if self.backup == "returning":
+        if self.backup == "braking":
+            backup = Brake(copies)
+        elif self.backup == "returning":
             backup = returning_backup(copies, self.rest, gain=self.gain)
         else:
             backup = linear_backup(

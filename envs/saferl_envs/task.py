@@ -105,6 +105,10 @@ class Task(ABC):
         """Return MuJoCo's controls (N, nu) for actions (N, na); by default the action itself."""
         return action
 
+    def brake(self, qpos: FloatArray, qvel: FloatArray) -> FloatArray | None:
+        """Return actions (N, na) that bring robots in states (N, nq) and (N, nv) to a stop; None where the task knows none."""
+        return None
+
     def action_bounds(self, model: mujoco.MjModel) -> tuple[FloatArray, FloatArray]:
         """Return the action space's bounds (na,); by default the actuators' control ranges."""
         low, high = model.actuator_ctrlrange.T

@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import solve_discrete_are
 
 from saferl_controllers import safeguards
-from saferl_controllers.backup import linear_backup, linearized, regulator, returning_backup
+from saferl_controllers.backup import Brake, linear_backup, linearized, regulator, returning_backup
 from saferl_controllers.barrier import BarrierSafeguard
 from saferl_envs import make_task
 from saferl_envs.engine import Engine
@@ -192,6 +192,55 @@ def test_an_arm_keeps_clear_of_somebody_who_walks_about() -> None:
         assert (copies.step(found.action).values <= 0.0).all()
         corrected += int(found.intervened.sum())
     assert corrected > 10
+
+
+DRIVES = {"PointGoal1-v0": (0.0, (0.3, 0.0)), "CarGoal1-v0": (1.571, (1.0, 1.0))}
+"""Heading and actions with which a robot drives along x."""
+
+
+@pytest.mark.parametrize("name", DRIVES)
+def test_a_robot_on_the_floor_brakes_before_it_enters_a_hazard(name: str) -> None:
+    heading, forward = DRIVES[name]
+    ahead = [(0.8, 0.0), *((-1.0, 0.4 * k) for k in range(7))]
+    layout = {"robot": (0.0, 0.0, heading), "hazards": ahead, "vases": (-1.0, -1.0), "goal": (1.4, 1.0)}
+    free, kept = engine(name, 1), engine(name, 1)
+    for copies in (free, kept):
+        copies.reset(options={"layout": layout})
+    safeguard = safeguards()["barrier"].settings.model_validate(
+        {"name": "barrier", "backup": "braking", "horizon": 40, "constraints": ["hazards"]}
+    ).build(kept)  # fmt: skip
+    proposed = np.array([forward], np.float32)
+    hazards = kept.constraints.slices[kept.constraints.names.index("hazards")]
+    entered = corrected = 0
+    for _ in range(60):
+        entered += int((free.step(proposed).values[:, hazards] > 0.0).any())
+        found = safeguard.filter(kept.present(), proposed)
+        assert found.verified.all()
+        assert (kept.step(found.action).values[:, hazards] <= 0.0).all()
+        corrected += int(found.intervened.any())
+    assert entered > 5
+    assert corrected > 5
+    assert kept.simulation.qpos[0, 0] > 0.2  # it has come close
+
+
+def test_a_robot_that_nobody_taught_to_brake_is_refused() -> None:
+    with pytest.raises(ConfigError, match="CartPoleBalance does not say how its robot brakes"):
+        Brake(engine("CartPoleBalance-v0", 1))
+
+
+@pytest.mark.parametrize("name", ["PointGoal1-v0", "CarGoal1-v0"])
+def test_brakes_bring_a_robot_to_a_stop(name: str) -> None:
+    copies = engine(name, 16)
+    actions, brake = np.random.default_rng(0).uniform(-1.0, 1.0, (16, 2)), Brake(copies)
+    for _ in range(40):
+        copies.step(actions)
+    task: Any = copies.task
+    before = np.hypot(*task.robot.motion(copies.simulation.qpos, copies.simulation.qvel).velocity.T)
+    for _ in range(60):
+        copies.step(brake(copies))
+    after = np.hypot(*task.robot.motion(copies.simulation.qpos, copies.simulation.qvel).velocity.T)
+    assert before.mean() > 0.3
+    assert after.max() < 0.15
 
 
 def test_without_it_the_adversary_breaks_the_limits() -> None:

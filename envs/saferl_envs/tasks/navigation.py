@@ -195,6 +195,9 @@ class Navigation(Task):
         positions[:, first : first + count, :2] = memory["pillars"].reshape(noise.n, count, 2)
         return {"body_pos": positions}
 
+    def brake(self, qpos: FloatArray, qvel: FloatArray) -> FloatArray:
+        return self.robot.brake(self.robot.motion(qpos, qvel))
+
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
         hazards = memory["hazards"].reshape(len(memory["hazards"]), self.counts["hazards"], 2)
         return {f"hazards{i}": flat(hazards[:, i], 0.01) for i in range(hazards.shape[1])}

@@ -14,6 +14,11 @@ import numpy as np
 
 from saferl_envs.signals import FloatArray
 
+_AGAINST, _TOWARDS = 1.0, 2.0
+"""s/m, 1/rad: gains of the point's brake."""
+_STANDING = 1e-3
+"""m/s; sideways speeds below this are not worth a turn."""
+
 
 class Motion(NamedTuple):
     """Where N robots are and how they move.
@@ -59,6 +64,10 @@ class Robot(ABC):
     def motion(self, qpos: FloatArray, qvel: FloatArray) -> Motion:
         """Return where the robots are and how they move, of whole states."""
 
+    @abstractmethod
+    def brake(self, motion: Motion) -> FloatArray:
+        """Return actions (N, 2) that bring the robots to a stop."""
+
 
 class Point(Robot):
     """A ball pushed along its x and turned: actions are a force and a turning speed."""
@@ -73,6 +82,13 @@ class Point(Robot):
     def motion(self, qpos: FloatArray, qvel: FloatArray) -> Motion:
         heading = qpos[:, 2]
         return Motion(qpos[:, :2], heading, _turned(qvel[:, :2], heading), qvel[:, 2], np.zeros((len(qpos), 0)))
+
+    def brake(self, motion: Motion) -> FloatArray:
+        """Push against the speed, and turn until what is left of it is along the push."""
+        forward, sideways = motion.velocity.T
+        astray = np.arctan2(sideways * np.sign(forward + _STANDING), np.abs(forward) + _STANDING)
+        actions: FloatArray = np.clip(np.stack((-_AGAINST * forward, _TOWARDS * astray), axis=1), -1.0, 1.0)
+        return actions
 
 
 class Car(Robot):
@@ -93,6 +109,10 @@ class Car(Robot):
         w, x, y, z = qpos[:, 3:7].T
         heading = np.arctan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
         return Motion(qpos[:, :2], heading, _turned(qvel[:, :2], heading), qvel[:, 5], qvel[:, 6:8])
+
+    def brake(self, motion: Motion) -> FloatArray:
+        """Leave the wheels to their damping: they are so light that it stops them within a step, and the floor the car."""
+        return np.zeros((len(motion.heading), 2))
 
 
 def _turned(velocity: FloatArray, heading: FloatArray) -> FloatArray:
