@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 TOPICS = (
     "acs",
+    "ant_run",
     "barrier",
     "calibration",
     "cat",
@@ -21,6 +22,7 @@ TOPICS = (
     "correctness",
     "foreign",
     "fresh",
+    "in_training",
     "method_speed",
     "off_policy",
     "projection",

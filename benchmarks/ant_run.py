@@ -1,0 +1,50 @@
+"""ACS beside TD3 and a QP safety layer on an ant that runs along a corridor, no faster than a limit."""
+
+from __future__ import annotations
+
+from benchmarks.campaign import Job, campaign
+from benchmarks.evidence import Claim, folder, read_rows
+from benchmarks.safety_runs import Judge, mean, note, ratio, whole
+
+TOPIC = "ant_run"
+RAW = "rows.csv"
+COMMAND = "python scripts/benchmark.py ant_run"
+QUICK = f"{COMMAND} --quick"
+STEPS, SEEDS = 500_000, (0, 1, 2)
+ARMS = {"td3": "TD3", "qp_layer": "QP layer", "acs": "ACS"}
+JUDGE = Judge()
+
+
+def run(quick: bool) -> None:
+    """Train and judge what has no row yet. Quick: TD3 and ACS, one seed, 20,000 steps."""
+    runs = folder(TOPIC) / "runs"
+    if quick:
+        jobs = [Job(f"quick_{arm}", f"{arm}/ant_run", 0, 20_000) for arm in ("td3", "acs")]
+        campaign(TOPIC, f"quick_{RAW}", runs, jobs, JUDGE)
+        return
+    campaign(TOPIC, RAW, runs, [Job(arm, f"{arm}/ant_run", seed, STEPS) for seed in SEEDS for arm in ARMS], JUDGE)
+
+
+def claims() -> list[Claim]:
+    """Return the claims that the raw rows support: means over seeds of the deterministic last iterate."""
+    arms = whole(read_rows(TOPIC, RAW), ARMS, SEEDS)
+    if len(arms) < len(ARMS):
+        return []
+
+    def claim(name: str, text: str, target: str, measured: float, unit: str, said: str = "") -> Claim:
+        text = f"ant in a corridor, {STEPS:,} steps: {text}"
+        return Claim(
+            f"ant-run-{name}", text, target, measured, unit, "deterministic", list(SEEDS), COMMAND, QUICK, 60, RAW, said
+        )
+
+    targets = {"td3": ">= 0", "qp_layer": ">= 0", "acs": "< 2"}
+    rates = [
+        claim(f"{arm}-rate", f"{ARMS[arm]}: violating steps", target, 100 * mean(arms[arm], "rate_on"), "%",
+              note(ARMS[arm], arms[arm]))
+        for arm, target in targets.items()
+    ]  # fmt: skip
+    return [
+        *rates,
+        claim("return-td3", "ACS: return over TD3's", ">= 0.6", ratio(arms["acs"], arms["td3"], "return_on"), "1"),
+        claim("return-qp", "ACS: return over the QP layer's", ">= 1", ratio(arms["acs"], arms["qp_layer"], "return_on"), "1"),
+    ]

@@ -1,0 +1,89 @@
+"""Violations while training: PPO behind the barrier safeguard beside PPO-Lagrangian and TD3, an arm and a point."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from benchmarks.campaign import Job, campaign
+from benchmarks.evidence import Claim, Row, folder, read_rows
+from benchmarks.safety_runs import Judge, mean, note, ratio, whole
+
+TOPIC = "in_training"
+COMMAND = "python scripts/benchmark.py in_training"
+QUICK = f"{COMMAND} --quick"
+SEEDS = (0, 1, 2)
+ARMS = {"guarded": "PPO behind the barrier safeguard", "ppo_lag": "PPO-Lagrangian", "td3": "TD3"}
+
+
+class Setup(NamedTuple):
+    """A task, what counts on it, and the safeguard's options.
+
+    Attributes:
+        title: For claims.
+        steps: Of every training.
+        constraint: The constraint whose violation counts, or None for any.
+        safeguard: Options of the command line.
+    """
+
+    title: str
+    steps: int
+    constraint: str | None
+    safeguard: tuple[str, ...]
+
+
+TASKS = {
+    "panda_reach": Setup("arm reach", 500_000, None, ("--safeguard.backup", "returning", "--safeguard.gain", "6")),
+    "point_goal1": Setup(
+        "point goal", 1_000_000, "hazards",
+        ("--safeguard.backup", "braking", "--safeguard.horizon", "40", "--safeguard.constraints", "[hazards]"),
+    ),
+}  # fmt: skip
+
+
+def raw(task: str) -> str:
+    """Return the name of a task's raw file."""
+    return f"{task}.csv"
+
+
+def run(quick: bool) -> None:
+    """Train and judge what has no row yet. Quick: the arm, one seed, 20,000 steps."""
+    for task in ("panda_reach",) if quick else TASKS:
+        jobs = [_job(arm, task, seed, quick) for seed in (SEEDS[:1] if quick else SEEDS) for arm in ARMS]
+        name = f"quick_{raw(task)}" if quick else raw(task)
+        campaign(TOPIC, name, folder(TOPIC) / "runs" / task, jobs, Judge(TASKS[task].constraint))
+
+
+def _job(arm: str, task: str, seed: int, quick: bool) -> Job:
+    steps = 20_000 if quick else TASKS[task].steps
+    options = ("--safeguard.name", "barrier", *TASKS[task].safeguard) if arm == "guarded" else ()
+    method = "ppo" if arm == "guarded" else arm
+    return Job(f"quick_{arm}" if quick else arm, f"{method}/{task}", seed, steps, options)
+
+
+def claims() -> list[Claim]:
+    """Return the claims that the raw rows support: sums over the whole training, returns of the deterministic last iterate."""
+    found = {task: whole(read_rows(TOPIC, raw(task)), ARMS, SEEDS) for task in TASKS}
+    return [claim for task, arms in found.items() if len(arms) == len(ARMS) for claim in _of(task, arms)]
+
+
+def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
+    setup, guarded = TASKS[task], arms["guarded"]
+
+    def claim(name: str, text: str, target: str, measured: float, unit: str, policy: str, said: str = "") -> Claim:
+        text = f"{setup.title}, {setup.steps:,} steps: {text}"
+        return Claim(f"in-training-{task}-{name}", text, target, measured, unit, policy, list(SEEDS), COMMAND, QUICK, 10,
+                     raw(task), said)  # fmt: skip
+
+    found = [
+        claim(f"{arm}-steps", f"{title}: violating steps of training", ">= 0", mean(arms[arm], "violating"), "steps",
+              "stochastic", note(title, arms[arm]))
+        for arm, title in ARMS.items()
+    ]  # fmt: skip
+    for other in ("ppo_lag", "td3"):
+        fewer = mean(arms[other], "violating") / max(mean(guarded, "violating"), 1.0)
+        text = f"violating steps of {ARMS[other]}'s training over those behind the safeguard"
+        found.append(claim(f"{other}-fewer", text, ">= 10", fewer, "1", "stochastic"))
+        text = f"return behind the safeguard over that of {ARMS[other]}"
+        kept = ratio(guarded, arms[other], "return_on")
+        found.append(claim(f"{other}-return", text, ">= 0.9", kept, "1", "deterministic"))
+    return found
