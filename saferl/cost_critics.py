@@ -41,18 +41,20 @@ class CostCritics(nn.Module):
         activation: Their activation.
         learning_rate: Of Adam, apart from the policy's, so that the scale of costs does not touch the policy's clipping.
         scale: Factor between cost returns and outputs.
+        gain: Of the last layer's first weights; 0 to begin with outputs of 0 everywhere.
     """
 
     def __init__(
-        self, inputs: int, members: int, hidden: Sequence[int], activation: type[nn.Module], learning_rate: float, scale: float
-    ) -> None:
+        self, inputs: int, members: int, hidden: Sequence[int], activation: type[nn.Module], learning_rate: float, scale: float,
+        gain: float = 1.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.members, self.scale = members, scale
         widths = [inputs, *hidden]
         layers: list[nn.Module] = []
         for a, b in itertools.pairwise(widths):
             layers += [ParallelLinear(members, a, b, np.sqrt(2)), activation()]
-        self.network = nn.Sequential(*layers, ParallelLinear(members, widths[-1], 1, 1.0))
+        self.network = nn.Sequential(*layers, ParallelLinear(members, widths[-1], 1, gain))
         self.optimizer = th.optim.Adam(self.parameters(), lr=learning_rate, eps=1e-5, fused=True)
 
     def forward(self, features: th.Tensor) -> th.Tensor:

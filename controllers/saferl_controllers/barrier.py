@@ -126,7 +126,7 @@ class BarrierSafeguard(Safeguard):
             worst >= 0.0,
             np.maximum(-worst, 0.0),
             np.asarray((action != proposed).any(axis=1)),
-            worst >= 0.0,
+            np.asarray((worst >= 0.0) & (not self.engine.disturbed)),  # what was seen is not what will come
             rung,
         )
 

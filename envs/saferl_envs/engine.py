@@ -224,6 +224,11 @@ class Engine:
         """Return what draws the first copy in frames of `width` x `height` pixels."""
         return EnvRenderer(self.simulation, self.task.camera, width, height, lambda: self.task.markers(self.memory))
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether an evaluation disturbs the copies, which no look-ahead foresees."""
+        return bool(self._disturbed)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything that decides how the copies go on, as new arrays."""
         own = {"seeds": self.seeds, "episodes": self.episodes, "steps": self.steps, "episode_cost": self.episode_cost}

@@ -10,10 +10,15 @@ alpha = 1 this is the usual fixed threshold of a safety critic, ``U(s, a) <= del
 moved to the closest one that does by the critic's slope: the exact projection onto a half-space in the action box, repeated
 where the critic bends. The actor is drawn the same way by a penalty on what it exceeds, so that it stops needing corrections.
 
+Both are of the guarded policy. U looks ahead to the target actor's action with its correction, and u is what U, by its slow
+copy, says of such actions: a critic of the unguarded policy finds hardly a safe action where that policy is reckless. Risk
+goes on beyond terminal states, as if the episode did, so that an end is no way out.
+
 **Reconstruction:** the paper's body could not be read; what is here follows its abstract and the author's public script, which
-corrects by normalised gradient steps and learns a trajectory-level label on-policy. The off-policy critic of violating steps,
-the value network that follows it over the actions that were executed, the projection in place of the loop and the constants
-below are ours or SafeRL-Kit's. Critics see what was executed, and exploration noise comes before the correction.
+corrects by normalised gradient steps and learns a trajectory-level label on-policy. The off-policy critic of violating steps
+with a discount of its own, the value network, the projection in place of the loop, that little is done where little can be
+gained, and the constants below are ours or SafeRL-Kit's. Critics see what was executed, and exploration noise comes before the
+correction.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch as th
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional
 
@@ -38,6 +43,10 @@ Array = np.ndarray[Any, Any]
 Correction = Literal["projection", "gradient"]
 GRADIENT_STEP, GRADIENT_STEPS = 0.05, 20
 """Of the loop that unrolls gradient steps (SafeRL-Kit's USL)."""
+TOUCHING = 1e-6
+"""What a risk may exceed its limit by, and how far below the limit is aimed: rounding of the networks' single precision."""
+LEAST_TOLERANCE = 1e-3
+"""At which a falling tolerance that is to end at zero jumps there."""
 
 
 class ACS(GuardedTD3):
@@ -48,11 +57,14 @@ class ACS(GuardedTD3):
         env: An environment with constraints.
         alpha: The recovery rate, in (0, 1].
         tolerance: delta, the share of violating steps that is tolerated, discounted.
-        tolerance_start: What it falls from, in a line, once corrections begin.
+        tolerance_start: What it falls from, by equal factors, once corrections begin.
         tolerance_fraction: Until which part of the training it falls.
         correction: ``projection``; or ``gradient``, up to 20 normalised gradient steps of 0.05 as in USL, for comparison.
         rounds: Projections at most per action.
+        trust: How far an action is moved at most per projection, each of its numbers; actions are scaled to [-1, 1].
         pressure: kappa, of the actor's penalty on what its action exceeds: reward per discounted violating step.
+        safety_gamma: Discount of violations.
+        safety_tau: Share by which the slow safety critic moves per gradient step.
         safety_net_arch: Hidden widths of the safety critic and its value network.
         **kwargs: Further arguments of `GuardedTD3`.
     """
@@ -67,18 +79,22 @@ class ACS(GuardedTD3):
         env: Any,
         *args: Any,
         alpha: float = 0.8,
-        tolerance: float = 0.02,
-        tolerance_start: float = 1.0,
-        tolerance_fraction: float = 0.4,
+        tolerance: float = 0.01,
+        tolerance_start: float = 0.2,
+        tolerance_fraction: float = 0.3,
         correction: Correction = "projection",
-        rounds: int = 3,
+        rounds: int = 4,
+        trust: float = 0.5,
         pressure: float = 5.0,
+        safety_gamma: float = 0.95,
+        safety_tau: float = 0.02,
         safety_net_arch: tuple[int, ...] = (128, 128),
         **kwargs: Any,
     ) -> None:
         self.alpha, self.tolerance, self.tolerance_start = alpha, tolerance, tolerance_start
         self.tolerance_fraction, self.correction = tolerance_fraction, correction
-        self.rounds, self.pressure, self.safety_net_arch = rounds, pressure, tuple(safety_net_arch)
+        self.rounds, self.trust, self.pressure = rounds, trust, pressure
+        self.safety_gamma, self.safety_tau, self.safety_net_arch = safety_gamma, safety_tau, tuple(safety_net_arch)
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -88,7 +104,7 @@ class ACS(GuardedTD3):
 
         def critic(inputs: int) -> CostCritics:
             made = CostCritics(
-                inputs, 1, self.safety_net_arch, th.nn.ReLU, self.lr_schedule(1), scale=max(1.0 - self.gamma, 1e-3)
+                inputs, 1, self.safety_net_arch, th.nn.ReLU, self.lr_schedule(1), scale=1.0 - self.safety_gamma, gain=0.0
             )  # fmt: skip
             return made.to(self.device)
 
@@ -100,44 +116,69 @@ class ACS(GuardedTD3):
         """The present delta."""
         begun, until = self.warmup_fraction, max(self.tolerance_fraction, self.warmup_fraction + 1e-9)
         share = min(max((self.progress - begun) / (until - begun), 0.0), 1.0)
-        return self.tolerance_start + share * (self.tolerance - self.tolerance_start)
+        if share == 1.0:
+            return self.tolerance
+        end = max(self.tolerance, LEAST_TOLERANCE)
+        fallen: float = max(self.tolerance_start, end) ** (1.0 - share) * end**share
+        return fallen
 
-    def correct(self, observations: Any, proposed: Array, plays: bool = False) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Corrected:
         """Return what is executed in place of proposed actions; see `GuardedTD3.correct`."""
-        features = self._features(observations)
+        features, tolerance = self._features(observations), self.tolerance if plays else self.bar
         with th.no_grad():
-            limit = self._limit(features, self.tolerance if plays else self.bar)[:, 0].cpu().numpy()
+            limit = self._limit(features, tolerance)[:, 0].cpu().double().numpy()
         wanted = np.asarray(proposed, np.float64)
-        action, low, high = wanted.copy(), -np.ones(wanted.shape[1]), np.ones(wanted.shape[1])
+        action = wanted.copy()
         risk, slope = self._risk(features, action)
         best, least = action.copy(), risk - limit
-        for _ in range(self.rounds if self.correction == "projection" else GRADIENT_STEPS):
-            if (least <= 0.0).all():
+        usual = self.rounds if self.correction == "projection" else GRADIENT_STEPS
+        for _ in range(usual if rounds is None else rounds):
+            if (least <= TOUCHING).all():
                 break
             if self.correction == "projection":
-                offsets = np.einsum("ni,ni->n", slope, action) - (risk - limit)
-                moved = project_half_space_in_box(wanted, slope, offsets, low, high).point
+                moved = self._projected(wanted, action, risk - limit, slope, tolerance)
             else:
                 steepest = np.maximum(np.abs(slope).max(axis=1, keepdims=True), 1e-12)
-                moved = np.clip(action - GRADIENT_STEP * slope / steepest, low, high)
-            action = np.where((least > 0.0)[:, np.newaxis], moved, action)
+                moved = np.clip(action - GRADIENT_STEP * slope / steepest, -1.0, 1.0)
+            action = np.where((least > TOUCHING)[:, np.newaxis], moved, action)
             risk, slope = self._risk(features, action)
             better = risk - limit < least
             best[better], least[better] = action[better], (risk - limit)[better]
-        return Corrected(best.astype(np.float32), (best != wanted).any(axis=1), least <= 0.0)
+        return Corrected(best.astype(np.float32), (best != wanted).any(axis=1), least <= TOUCHING)
+
+    def _projected(self, wanted: Array, action: Array, excess: Array, slope: Array, tolerance: float) -> Array:
+        """Return the next actions (N, na): the wanted ones, moved until the risk linearised at `action` is met.
+
+        Where it cannot be met all actions have to give is asked for, but no more than a share ``gain / (gain + delta)`` of it:
+        somewhere all actions are about as bad, and what little the critic tells them apart by is no reason to fling about.
+        """
+        low, high = -np.ones(wanted.shape[1]), np.ones(wanted.shape[1])
+        offsets = np.einsum("ni,ni->n", slope, action) - excess - TOUCHING
+        found = project_half_space_in_box(wanted, slope, offsets, low, high)
+        gain = np.einsum("ni,ni->n", slope, wanted - found.point)
+        share = np.where(found.feasible, 1.0, gain / np.maximum(gain + tolerance, 1e-12))
+        moved = wanted + share[:, np.newaxis] * (found.point - wanted)
+        near: Array = action + np.clip(moved - action, -self.trust, self.trust)
+        return near
+
+    def following(self, batch: Batch) -> th.Tensor:
+        """Return what would be executed in a batch's next states; USL's loop looks ahead to uncorrected actions."""
+        if self.correction == "projection":
+            return super().following(batch)
+        with th.no_grad():
+            proposed: th.Tensor = self.actor_target(batch.next_observations)
+        return proposed
 
     def learn_safeguard(self, batch: Batch, following: th.Tensor) -> dict[str, th.Tensor]:
         """Take a gradient step of the safety critic and its value network."""
-        features, following_features = self._features(batch.observations), self._features(batch.next_observations)
-        executed = th.cat((features, batch.actions), dim=1)
+        features, next_features = self._features(batch.observations), self._features(batch.next_observations)
         with th.no_grad():
             unsafe = batch.violated[:, self._columns].amax(dim=1, keepdim=True)
-            later = self.safety_target(th.cat((following_features, following), dim=1)).clamp(0.0, 1.0)
-            risk_target = (1.0 - self.gamma) * unsafe + self.gamma * (1.0 - batch.dones) * later
-            value_target = self.safety_target(executed).clamp(0.0, 1.0)
+            later = self.safety_target(th.cat((next_features, following), dim=1)).clamp(0.0, 1.0)
+            target = (1.0 - self.safety_gamma) * unsafe + self.safety_gamma * later  # terminal or not
         losses = {
-            "safety_loss": functional.mse_loss(self.safety(executed), risk_target),
-            "safety_value_loss": functional.mse_loss(self.safety_value(features), value_target),
+            "safety_loss": functional.mse_loss(self.safety(th.cat((features, batch.actions), dim=1)), target),
+            "safety_value_loss": functional.mse_loss(self.safety_value(next_features), later),
         }
         for loss, optimizer in zip(losses.values(), self._own_optimizers(), strict=True):
             optimizer.zero_grad()
@@ -152,12 +193,12 @@ class ACS(GuardedTD3):
             limit = self._limit(features, self.bar)
         exceeded = (self.safety(th.cat((features, actions), dim=1)) - limit).clamp(min=0.0)
         # rewards may be normalised, the pressure is in the task's own unit
-        loss: th.Tensor = self.pressure * exceeded.mean() / max(1.0 - self.gamma, 1e-3) / self.reward_unit()
+        loss: th.Tensor = self.pressure * exceeded.mean() / (1.0 - self.safety_gamma) / self.reward_unit()
         return loss
 
     def follow_safeguard(self) -> None:
         """Move the slow critic."""
-        polyak_update(self.safety.parameters(), self.safety_target.parameters(), self.tau)
+        polyak_update(self.safety.parameters(), self.safety_target.parameters(), self.safety_tau)
 
     def _own_optimizers(self) -> list[th.optim.Optimizer]:
         return [self.safety.optimizer, self.safety_value.optimizer]
@@ -201,10 +242,13 @@ class ACSSettings(GuardedTD3Settings):
 
     name: str = "acs"
     alpha: float = Field(0.8, gt=0, le=1)
-    tolerance: float = Field(0.02, ge=0, le=1)
-    tolerance_start: float = Field(1.0, ge=0)
-    tolerance_fraction: float = Field(0.4, ge=0, le=1)
+    tolerance: float = Field(0.01, ge=0, le=1)
+    tolerance_start: float = Field(0.2, ge=0)
+    tolerance_fraction: float = Field(0.3, ge=0, le=1)
     correction: Correction = "projection"
-    rounds: PositiveInt = 3
+    rounds: PositiveInt = 4
+    trust: PositiveFloat = 0.5
     pressure: float = Field(5.0, ge=0)
+    safety_gamma: float = Field(0.95, ge=0, lt=1)
+    safety_tau: float = Field(0.02, gt=0, le=1)
     safety_net_arch: tuple[PositiveInt, ...] = (128, 128)

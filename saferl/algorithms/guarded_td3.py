@@ -1,7 +1,7 @@
 """TD3 behind a safeguard that it learns: what is executed is a correction of what the actor proposes.
 
-Critics learn from what was executed, exploration noise comes before the correction, and the trained policy brings its
-safeguard along: `predict` corrects too.
+Critics learn from what was executed and look ahead to what would be, the target actor's actions with their corrections;
+exploration noise comes before the correction, and the trained policy brings its safeguard along: `predict` corrects too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class GuardedTD3(ConstrainedTD3):
         corrects: Whether `predict` corrects actions too; set it to False to see the actor alone.
 
     Raises:
-        ConfigError: A name is of no constraint.
+        ConfigError: A name is of no constraint, or a guarded constraint is not one to stay below.
     """
 
     corrects: bool = True
@@ -76,15 +76,19 @@ class GuardedTD3(ConstrainedTD3):
             if name not in names:
                 raise ConfigError(choose("constraint", name, names, "method.guarded"))
         self._columns = [c for c, name in enumerate(names) if self.guarded is None or name in self.guarded]
+        for c in self._columns:
+            if (sense := self.constraint_specs[c].get("sense", "<=")) != "<=":
+                raise ConfigError(f"constraint {names[c]!r} has the sense {sense}: a safeguard can only keep costs low")
 
     @abstractmethod
-    def correct(self, observations: Any, proposed: Array, plays: bool = False) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Corrected:
         """Return what is executed in place of proposed actions.
 
         Args:
             observations: (N, ...) as the learner sees them.
             proposed: (N, na) scaled to [-1, 1].
             plays: Whether a policy is played, past all schedules, rather than trained.
+            rounds: How often a correction may be taken anew, None for as often as usual.
         """
 
     @abstractmethod
@@ -93,7 +97,7 @@ class GuardedTD3(ConstrainedTD3):
 
         Args:
             batch: Transitions.
-            following: (B, na) the target actor's actions in the next states, with noise.
+            following: (B, na) what would be executed in the next states, by the target actor.
         """
 
     def pressure_loss(self, batch: Batch, actions: th.Tensor) -> th.Tensor:
@@ -101,7 +105,16 @@ class GuardedTD3(ConstrainedTD3):
         return actions.new_zeros(())
 
     def follow_safeguard(self) -> None:
-        """Move slow copies of what corrections go by."""
+        """Move slow copies of what corrections go by, after every gradient step."""
+
+    def following(self, batch: Batch) -> th.Tensor:
+        """Return what would be executed in a batch's next states, (B, na): the target actor's actions, corrected once."""
+        with th.no_grad():
+            proposed: th.Tensor = self.actor_target(batch.next_observations)
+        if self.progress < self.warmup_fraction:
+            return proposed
+        found = self.correct(batch.next_observations, proposed.cpu().numpy(), rounds=1)
+        return th.as_tensor(found.actions, dtype=th.float32, device=self.device)
 
     @property
     def progress(self) -> float:
@@ -160,13 +173,14 @@ class GuardedTD3(ConstrainedTD3):
 
     def _step(self, batch: Batch) -> dict[str, th.Tensor]:
         """Take one gradient step of everything; the actor's is delayed."""
-        critic_loss, following = self.critic_step(batch)
+        following = self.following(batch)
+        critic_loss, _ = self.critic_step(batch, following)
         found = {"critic_loss": critic_loss, **self.learn_safeguard(batch, following)}
+        self.follow_safeguard()
         if self._n_updates % self.policy_delay == 0:
             actions = self.actor(batch.observations)
             actor_loss = -self.critic.q1_forward(batch.observations, actions).mean() + self.pressure_loss(batch, actions)
             self.actor_step(actor_loss)
-            self.follow_safeguard()
             found["actor_loss"] = actor_loss.detach()
         return found
 

@@ -95,7 +95,7 @@ class QPLayer(GuardedTD3):
         ).to(self.device)  # fmt: skip
         self._project = PolytopeProjection(-np.ones(width), np.ones(width))
 
-    def correct(self, observations: Any, proposed: Array, plays: bool = False) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Corrected:
         """Return what is executed in place of proposed actions; see `GuardedTD3.correct`."""
         with th.no_grad():
             intercepts, slopes = self.model(self._features(observations))
@@ -110,7 +110,7 @@ class QPLayer(GuardedTD3):
         with th.no_grad():
             self.model.scale.lerp_(values.std(dim=0, unbiased=False).clamp(min=1e-6), 0.01)
         intercepts, slopes = self.model(self._features(batch.observations))
-        expected = intercepts + th.einsum("bka,ba->bk", slopes, batch.actions)
+        expected = intercepts + th.einsum("bka,ba->bk", slopes, batch.executed)
         loss = functional.mse_loss(expected, values / self.model.scale)
         self.model.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -39,16 +39,22 @@ class ConstrainedTD3(ConstrainedOffPolicy, TD3):
         width = int(np.prod(self.action_space.shape or ()))
         self.action_noise = NormalActionNoise(np.zeros(width), np.full(width, self.exploration_noise))
 
-    def critic_step(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
+    def critic_step(self, batch: Batch, following: th.Tensor | None = None) -> tuple[th.Tensor, th.Tensor]:
         """Take a gradient step of the twin critics towards clipped double Q with a smoothed target action.
 
+        Args:
+            batch: Transitions.
+            following: (B, na) what is done in the next states, before noise; None for the target actor's actions.
+
         Returns:
-            The loss, and the target actor's noisy actions (B, na) in the next states.
+            The loss, and the noisy actions (B, na) in the next states.
         """
         with th.no_grad():
             noise = th.randn_like(batch.actions) * self.target_policy_noise
             noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
-            following = (self.actor_target(batch.next_observations) + noise).clamp(-1.0, 1.0)
+            if following is None:
+                following = self.actor_target(batch.next_observations)
+            following = (following + noise).clamp(-1.0, 1.0)
             q = th.cat(self.critic_target(batch.next_observations, following), dim=1).amin(dim=1, keepdim=True)
             target = batch.rewards + (1.0 - batch.dones) * self.gamma * q
         loss = th.stack([functional.mse_loss(q, target) for q in self.critic(batch.observations, batch.actions)]).sum()

@@ -33,7 +33,18 @@ def random_actions(copies: Engine, rng: np.random.Generator, branches: int = 1) 
     return rng.uniform(low, high, (branches, copies.num_envs, len(low))).swapaxes(0, 1)
 
 
-@pytest.mark.parametrize("name", ["CartPoleBalance-v0", "HalfCheetahVelocity-v0", "Solo12Flat-v0", "QuadrotorCircle-v0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CartPoleBalance-v0",
+        "HalfCheetahVelocity-v0",
+        "Solo12Flat-v0",
+        "QuadrotorCircle-v0",
+        "PandaReach-v0",
+        "PointGoal1-v0",
+        "CarGoal2-v0",
+    ],
+)
 def test_a_branch_is_what_would_have_happened(name: str) -> None:
     rng = np.random.default_rng(0)
     copies = engine(name, 3)
@@ -129,6 +140,7 @@ def test_disturbances_are_not_foreseen_and_stop_nothing(kind: str, strength: flo
         ahead.begin()
         assert ahead.copies.simulation.qpos.tobytes() == copies.simulation.qpos.tobytes()  # it begins where the robot is
         found = safeguard.filter(copies.present(), np.full((2, 2), 0.2 * (-1) ** step, np.float32))
+        assert not found.verified.any()
         foreseen = ahead.step(found.action[:, np.newaxis])[:, 0]
         assert foreseen.tobytes() != copies.step(found.action).values.tobytes()
 
@@ -145,12 +157,14 @@ def test_copies_that_have_ended_do_not_stop_the_others() -> None:
 
 def test_what_is_verified_is_what_is_executed() -> None:
     copies = engine("CartPoleBalance-v0", 4)
-    safeguard = BarrierSafeguard(copies, linear_backup(copies), horizon=20, threads=1)
+    safeguard, ahead = BarrierSafeguard(copies, linear_backup(copies), horizon=20, threads=1), Foresight(copies, 1, threads=1)
     for _ in range(20):
         found = safeguard.filter(copies.present(), np.array([[1.0], [-1.0], [0.3], [1.7]], np.float32))
         assert (found.action.astype(np.float32) == found.action).all()  # nothing is lost where it becomes an action
         assert found.intervened[3]  # clipped is changed too
-        copies.step(found.action.astype(np.float32))
+        ahead.begin()
+        foreseen = ahead.step(found.action[:, np.newaxis])[:, 0]
+        assert copies.step(found.action.astype(np.float32)).values.tobytes() == foreseen.tobytes()
 
 
 def test_a_rest_outside_of_a_joints_range_is_refused() -> None:

@@ -24,25 +24,18 @@ def test_what_is_guarded_violates_nearly_always_and_probabilities_move_the_mass(
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.05])
-def test_the_excess_over_the_tolerance_shrinks_at_the_recovery_rate(
-    alpha: float, record_property: Callable[[str, object], None]
-) -> None:
+def test_who_begins_below_the_tolerance_stays_there(alpha: float, record_property: Callable[[str, object], None]) -> None:
     problem = double_integrator(*GRID)
     last = list(guards(problem, reckless(*GRID), alpha, TOLERANCE))[-1]
     assert last.excess[last.feasible].max() <= 1e-9
     step = problem.transitions[np.arange(problem.states), last.actions]
-    reach, promised, above = np.eye(problem.states), last.risk - TOLERANCE, []
-    for _ in range(200):
-        above.append((reach @ last.risk - TOLERANCE - promised).max())
-        leaves = reach @ np.where(last.feasible, 0.0, np.maximum(last.excess, 0.0))
-        reach, promised = reach @ step, (1.0 - alpha) * promised + leaves
-    record_property("measured", max(above))
-    assert max(above) <= 1e-9
-    # from rest in the middle: below the tolerance for good, with hardly a state on the way that has no feasible action
-    there = np.linalg.matrix_power(step.T, 200) @ problem.initial
-    assert problem.initial @ last.risk < TOLERANCE
-    assert there @ last.risk < TOLERANCE
-    assert there @ last.feasible > 0.95
+    chances, risks = problem.initial, []
+    for _ in range(500):
+        risks.append(float(chances @ last.risk))
+        chances = chances @ step
+    record_property("measured", max(risks))
+    assert max(risks) < TOLERANCE
+    assert chances @ last.feasible > 0.95
     assert violating(problem, last.actions) < TOLERANCE
 
 
