@@ -118,7 +118,7 @@ class ACSPPO(MixedPPO):
         self._project = PolytopeProjection(low.ravel(), high.ravel(), 1.0 / np.square(self._half))
         self.advantage_critics = AdvantageCritics(
             self.policy.features_dim + len(self._half), len(self.limited), self.safety_net_arch, self.policy.activation_fn,
-            learning_rate=1e-3, scale=self.cost_critics.scale,
+            learning_rate=1e-3, scale=self.cost_critics.scale, gain=0.0,
         ).to(self.device)  # fmt: skip
 
     def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
