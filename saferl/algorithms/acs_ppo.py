@@ -105,6 +105,10 @@ class ACSPPO(MixedPPO):
             raise ConfigError("method acs_ppo keeps costs below their limits; a constraint with another sense has none")
         self._limits = np.array(limits)
 
+    def move_limits(self, limits: Array) -> None:
+        """Allow other costs."""
+        self._limits = limits
+
     def see_costs(self, costs: Array | None) -> None:
         """Learn from episodes' lengths what the limits allow per step."""
         if costs is not None:

@@ -21,6 +21,10 @@ class ConditionedPPO(CostCriticPPO):
         """Make the conditions."""
         self.conditions = OneSided(limits, senses)
 
+    def move_limits(self, limits: Array) -> None:
+        """Let the conditions see other limits."""
+        self.conditions.limits = limits
+
     def see_costs(self, costs: Array | None) -> None:
         """Note the errors, per step; a rollout that tells nothing leaves them."""
         if costs is not None:

@@ -53,6 +53,9 @@ class CostCriticPPO(ConstrainedPPO):
             papers do, and knows nothing where none did; ``rate`` takes its mean cost per step times the mean length of the
             last episodes, one per copy and at least ten, which is known after every rollout of many short ones (ours); where a
             constraint bounds a discounted sum, episodes are taken.
+        cost_limit_start: Cost limit at the start of training, from which each ``<=`` limit falls in a line; None: no such
+            schedule. A robot that would rather stand still than be slow has learned to move by the time the limit binds.
+        cost_limit_fraction: Part of the training over which it falls.
         **kwargs: Further arguments of SB3's PPO.
 
     Raises:
@@ -77,8 +80,11 @@ class CostCriticPPO(ConstrainedPPO):
         cost_net_arch: tuple[int, ...] = (64, 64),
         cost_scaling: Scaling = "center",
         cost_estimate: Estimate = "rate",
+        cost_limit_start: float | None = None,
+        cost_limit_fraction: float = 0.5,
         **kwargs: Any,
     ) -> None:
+        self.cost_limit_start, self.cost_limit_fraction = cost_limit_start, cost_limit_fraction
         self.cost_limits, self.cost_shapes, self.margins = dict(cost_limits or {}), dict(cost_shapes or {}), dict(margins or {})
         self.cost_gamma, self.cost_gae_lambda = cost_gamma, cost_gae_lambda
         self.cost_learning_rate, self.cost_net_arch = cost_learning_rate, tuple(cost_net_arch)
@@ -107,7 +113,25 @@ class CostCriticPPO(ConstrainedPPO):
         ).to(self.device)
         self.cost_scales = SlowScale(len(self.limited))
         self.recorder.episodes.gamma = gamma
-        self.set_limits(list(limits.values()), [self.constraint_specs[c].get("sense", "<=") for c in limits])
+        senses = [self.constraint_specs[c].get("sense", "<=") for c in limits]
+        self._final, self._falling = np.array(list(limits.values())), np.array([sense == "<=" for sense in senses])
+        self.set_limits(list(limits.values()), senses)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Let the method see the present cost limits, where they fall."""
+        if self.cost_limit_start is not None:
+            left = max(0.0, 1.0 - (1.0 - self._current_progress_remaining) / self.cost_limit_fraction)
+            start = np.where(self._falling, np.maximum(self.cost_limit_start, self._final), self._final)
+            self.move_limits(self._final + left * (start - self._final))
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._schedule()
+
+    @abstractmethod
+    def move_limits(self, limits: Array) -> None:
+        """Take other cost limits (C,) from now on."""
 
     @abstractmethod
     def set_limits(self, limits: list[float], senses: list[str]) -> None:
@@ -317,6 +341,8 @@ class CostCriticSettings(PPOSettings):
     cost_net_arch: tuple[PositiveInt, ...] = (64, 64)
     cost_scaling: Scaling = "center"
     cost_estimate: Estimate = "rate"
+    cost_limit_start: PositiveFloat | None = None
+    cost_limit_fraction: float = Field(0.5, gt=0, le=1)
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""

@@ -42,6 +42,10 @@ class CRPO(MixedPPO):
         """Note the conditions."""
         self.conditions = OneSided(limits, senses)
 
+    def move_limits(self, limits: Array) -> None:
+        """Let the conditions see other limits."""
+        self.conditions.limits = limits
+
     @property
     def broken(self) -> int | None:
         """The condition (`OneSided`) that the present update works on, or None for the reward."""

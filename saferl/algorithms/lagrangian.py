@@ -36,9 +36,6 @@ class LagrangianPPO(MixedPPO):
         multipliers: From cost limits and senses of the limited constraints to the rule that moves their multipliers; by
             default PPO-Lagrangian's.
         sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
-        cost_limit_start: Cost limit at the start of training, from which each ``<=`` limit falls in a line; None: no such
-            schedule. A robot that would rather stand still than be slow has learned to move by the time the limit binds.
-        cost_limit_fraction: Part of the training over which it falls.
         simultaneous: Mix with the multipliers that held while the rollout was collected, and move them for the next one;
             else they move first, as in the published Lagrangian methods.
         **kwargs: Further arguments of `MixedPPO`.
@@ -53,14 +50,11 @@ class LagrangianPPO(MixedPPO):
         *args: Any,
         multipliers: Callable[[list[float], list[str]], Multipliers] | None = None,
         sum_norm: bool = True,
-        cost_limit_start: float | None = None,
-        cost_limit_fraction: float = 0.5,
         simultaneous: bool = False,
         **kwargs: Any,
     ) -> None:
         self._make_multipliers = multipliers or partial(DualAscent, learning_rate=0.035, optimizer="adam")
         self.sum_norm = sum_norm
-        self.cost_limit_start, self.cost_limit_fraction = cost_limit_start, cost_limit_fraction
         self.simultaneous = simultaneous
         self._held: Array | None = None
         super().__init__(policy, env, *args, **kwargs)
@@ -68,19 +62,10 @@ class LagrangianPPO(MixedPPO):
     def set_limits(self, limits: list[float], senses: list[str]) -> None:
         """Make the multipliers."""
         self.multipliers = self._make_multipliers(limits, senses)
-        self._final, self._falling = np.array(limits), np.array([sense == "<=" for sense in senses])
-        self._schedule()
 
-    def _schedule(self) -> None:
-        """Let the multipliers see the present cost limits."""
-        if self.cost_limit_start is not None:
-            left = max(0.0, 1.0 - (1.0 - self._current_progress_remaining) / self.cost_limit_fraction)
-            start = np.where(self._falling, np.maximum(self.cost_limit_start, self._final), self._final)
-            self.multipliers.set_limits(self._final + left * (start - self._final))
-
-    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
-        self._schedule()
+    def move_limits(self, limits: Array) -> None:
+        """Let the multipliers see other limits."""
+        self.multipliers.set_limits(limits)
 
     def see_costs(self, costs: Array | None) -> None:
         """Move the multipliers, and log them."""
@@ -116,8 +101,6 @@ class LagrangianSettings(MixedSettings):
         multiplier_maximum: Cap, or None; needed where `sum_norm` is off (rlpyt and OmniSafe: 100).
         cost_scale: Costs and limits are divided by it before the rule sees them (rlpyt: 10), or by the limits (``limit``).
         sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
-        cost_limit_start: See `LagrangianPPO`.
-        cost_limit_fraction: See `LagrangianPPO`.
     """
 
     algorithm: ClassVar[type[ConstrainedPPO]] = LagrangianPPO
@@ -126,8 +109,6 @@ class LagrangianSettings(MixedSettings):
     multiplier_maximum: PositiveFloat | None = None
     cost_scale: CostScale = 1.0
     sum_norm: bool = True
-    cost_limit_start: PositiveFloat | None = None
-    cost_limit_fraction: float = Field(0.5, gt=0, le=1)
 
     simultaneous: ClassVar[bool] = False
 
@@ -141,7 +122,7 @@ class LagrangianSettings(MixedSettings):
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""
-        own = {key: getattr(self, key) for key in ("sum_norm", "cost_limit_start", "cost_limit_fraction", "simultaneous")}
+        own = {key: getattr(self, key) for key in ("sum_norm", "simultaneous")}
         return {**super().arguments(), "multipliers": self.rule, **own}
 
 

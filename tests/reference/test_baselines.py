@@ -296,3 +296,20 @@ def test_cpo_refuses_what_it_cannot_do():
         methods()["cpo"].settings(cost_limits=limits).build(env, 0, "cpu")
     with pytest.raises(ValueError, match="cost_scaling"):
         methods()["cpo"].settings(cost_scaling="standardize")
+
+
+@pytest.mark.parametrize("method", ["ppo_lag", "reload", "focops", "cpo", "p3o", "crpo", "acs_ppo"])
+@pytest.mark.parametrize(("sense", "start"), [("<=", 100.0), (">=", 25.0)])
+def test_a_limit_falls_from_its_start(method: str, sense: str, start: float) -> None:
+    if method == "acs_ppo" and sense == ">=":
+        pytest.skip("keeps costs low only")
+    model = build(method, sense, 25.0, cost_limit_start=100.0, cost_limit_fraction=0.5)
+
+    def present() -> float:
+        kept = getattr(model, "multipliers", None) or getattr(model, "conditions", None)
+        return float((kept.limits if kept is not None else model._limits)[0])
+
+    assert present() == start
+    for steps, share in ((0, 1.0), (250, 0.5), (500, 0.0), (900, 0.0)):
+        model._update_current_progress_remaining(steps, 1000)
+        assert present() == pytest.approx(25.0 + share * (start - 25.0))
