@@ -1,4 +1,4 @@
-"""Violations while training: PPO behind the barrier safeguard beside PPO-Lagrangian and TD3, an arm and a point."""
+"""Violations while training: PPO behind the barrier safeguard beside PPO-Lagrangian, TD3 and ACS, an arm and a point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOPIC = "in_training"
 COMMAND = "python scripts/benchmark.py in_training"
 QUICK = f"{COMMAND} --quick"
 SEEDS = (0, 1, 2)
-ARMS = {"guarded": "PPO behind the barrier safeguard", "ppo_lag": "PPO-Lagrangian", "td3": "TD3"}
+ARMS = {"guarded": "PPO behind the barrier safeguard", "ppo_lag": "PPO-Lagrangian", "td3": "TD3", "acs": "ACS"}
 
 
 class Setup(NamedTuple):
@@ -86,4 +86,8 @@ def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
         text = f"return behind the safeguard over that of {ARMS[other]}"
         kept = ratio(guarded, arms[other], "return_on")
         found.append(claim(f"{other}-return", text, ">= 0.9", kept, "1", "deterministic"))
+    if task == "panda_reach":
+        rate, kept = 100 * mean(arms["acs"], "rate_on"), ratio(arms["acs"], arms["td3"], "return_on")
+        found.append(claim("acs-rate", "ACS: violating steps", "<= 1", rate, "%", "deterministic"))
+        found.append(claim("acs-return", "ACS: return over TD3's", ">= 0.8", kept, "1", "deterministic"))
     return found
