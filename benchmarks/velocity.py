@@ -46,9 +46,7 @@ AGAIN = {
     "hopper_velocity": ("reload", "cat", "cpo", "p3o"),
     "walker2d_velocity": ("ppo_lag", "pid_lag", "reload", "cpo", "p3o"),
 }
-"""Methods whose first configuration fell short on some of the first seeds: another, judged by seeds not seen before."""
-FIRST = "first_tries.csv"
-"""The rows of those first configurations."""
+"""Methods whose first configuration was replaced after some rows on the first seeds, which `first_tries.csv` keeps."""
 
 
 def seeds_of(method: str, task: str) -> tuple[int, ...]:

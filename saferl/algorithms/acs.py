@@ -163,11 +163,7 @@ class ACS(GuardedTD3):
 
     def following(self, batch: Batch) -> th.Tensor:
         """Return what would be executed in a batch's next states; USL's loop looks ahead to uncorrected actions."""
-        if self.correction == "projection":
-            return super().following(batch)
-        with th.no_grad():
-            proposed: th.Tensor = self.actor_target(batch.next_observations)
-        return proposed
+        return super().following(batch) if self.correction == "projection" else self.target_actions(batch)
 
     def learn_safeguard(self, batch: Batch, following: th.Tensor) -> dict[str, th.Tensor]:
         """Take a gradient step of the safety critic and its value network."""

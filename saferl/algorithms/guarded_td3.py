@@ -109,8 +109,7 @@ class GuardedTD3(ConstrainedTD3):
 
     def following(self, batch: Batch) -> th.Tensor:
         """Return what would be executed in a batch's next states, (B, na): the target actor's actions, corrected once."""
-        with th.no_grad():
-            proposed: th.Tensor = self.actor_target(batch.next_observations)
+        proposed = self.target_actions(batch)
         if self.progress < self.warmup_fraction:
             return proposed
         found = self.correct(batch.next_observations, proposed.cpu().numpy(), rounds=1)

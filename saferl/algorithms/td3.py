@@ -39,6 +39,12 @@ class ConstrainedTD3(ConstrainedOffPolicy, TD3):
         width = int(np.prod(self.action_space.shape or ()))
         self.action_noise = NormalActionNoise(np.zeros(width), np.full(width, self.exploration_noise))
 
+    def target_actions(self, batch: Batch) -> th.Tensor:
+        """Return the target actor's actions (B, na) in the next states."""
+        with th.no_grad():
+            actions: th.Tensor = self.actor_target(batch.next_observations)
+        return actions
+
     def critic_step(self, batch: Batch, following: th.Tensor | None = None) -> tuple[th.Tensor, th.Tensor]:
         """Take a gradient step of the twin critics towards clipped double Q with a smoothed target action.
 
@@ -52,8 +58,7 @@ class ConstrainedTD3(ConstrainedOffPolicy, TD3):
         with th.no_grad():
             noise = th.randn_like(batch.actions) * self.target_policy_noise
             noise = noise.clamp(-self.target_noise_clip, self.target_noise_clip)
-            if following is None:
-                following = self.actor_target(batch.next_observations)
+            following = self.target_actions(batch) if following is None else following
             following = (following + noise).clamp(-1.0, 1.0)
             q = th.cat(self.critic_target(batch.next_observations, following), dim=1).amin(dim=1, keepdim=True)
             target = batch.rewards + (1.0 - batch.dones) * self.gamma * q
