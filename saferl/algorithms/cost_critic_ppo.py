@@ -103,6 +103,8 @@ class CostCriticPPO(ConstrainedPPO):
                 "method.cost_shapes and method.margins need method.cost_estimate: rate, and no discounted aggregate"
             )
         gamma = self.gamma if self.cost_gamma is None else self.cost_gamma
+        if gamma != self.gamma and "discounted" in self._aggregates:
+            raise ConfigError("method.cost_gamma: a limit on a discounted cost is judged by method.gamma, leave it out")
         self.cost_critics = CostCritics(
             self.policy.features_dim,
             len(self.limited),
@@ -112,7 +114,6 @@ class CostCriticPPO(ConstrainedPPO):
             scale=1.0 - gamma if gamma < 1.0 else 1e-3,
         ).to(self.device)
         self.cost_scales = SlowScale(len(self.limited))
-        self.recorder.episodes.gamma = gamma
         senses = [self.constraint_specs[c].get("sense", "<=") for c in limits]
         self._final, self._falling = np.array(list(limits.values())), np.array([sense == "<=" for sense in senses])
         self.set_limits(list(limits.values()), senses)

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from saferl_envs.errors import SaferlError
+
 Commands = Any
 """What `argparse.ArgumentParser.add_subparsers` returns."""
 
@@ -15,6 +17,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def share(text: str) -> float:
+    """Read a share above 0, at most 1."""
+    number = float(text)
+    if not 0.0 < number <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, got {text}")
     return number
 
 
@@ -66,3 +76,13 @@ def run_dir(name: str) -> Path:
     from saferl.experiment.run_folder import RunFolder
 
     return RunFolder.next_free("runs", name)
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a picture that could not be written, before any work is done for it.
+
+    Raises:
+        SaferlError: It is not called .png, or its folder does not exist.
+    """
+    if path.suffix.lower() != ".png" or not path.parent.is_dir():
+        raise SaferlError(f"--out {path}: must be a .png file in a folder that exists")

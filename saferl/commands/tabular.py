@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saferl.commands.options import Commands, positive
+from saferl.commands.options import Commands, check_picture, positive
 
 
 def add(commands: Commands) -> None:
@@ -38,6 +38,8 @@ def run(options: argparse.Namespace) -> None:
     from saferl.tabular.problems import make_problem
 
     cmdp = make_problem(options.problem)
+    path = options.out or Path(f"tabular_{options.problem}.png")
+    check_picture(path)
     if options.threshold is not None:
         cmdp = cmdp.with_thresholds([options.threshold] * len(cmdp.costs))
     optimum = solve(cmdp)
@@ -55,7 +57,6 @@ def run(options: argparse.Namespace) -> None:
         numbers = (last[0], last[1], found[name].multipliers[-1, 0], oscillation(returns[:, 0], window=1)["oscillation"],
                    oscillation(returns[:, 1], float(cmdp.thresholds[0]))["violation"])  # fmt: skip
         table.add_row(TITLES[name], *(f"{number:.4f}" for number in numbers), f"{near:.0%}")
-    path = options.out or Path(f"tabular_{options.problem}.png")
     draw(cmdp, optimum, found, path)
     console = Console(width=max(Console().width, 120))
     console.print(table)

@@ -12,6 +12,17 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 WINDOW = 10
+METRICS = {
+    "mean": "mean",
+    "last": "last",
+    "oscillation": "swing",
+    "deviation": "deviation",
+    "distance": "distance from limit",
+    "violation": "excess",
+    "crossings": "crossings",
+    "both_fine": "near the best",
+}
+"""What is reported of a training, and what tables call it."""
 
 
 def oscillation(values: Array, limit: float | None = None, part: float = 0.5, window: int = WINDOW) -> dict[str, float]:
@@ -27,7 +38,7 @@ def oscillation(values: Array, limit: float | None = None, part: float = 0.5, wi
         ``mean``, ``last``, ``oscillation`` (largest minus smallest moving average), ``deviation`` (standard deviation); with
         a limit also ``violation`` (mean excess), ``distance`` (mean absolute distance) and ``crossings``.
     """
-    tail = np.asarray(values, np.float64)[-max(1, round(part * len(values))) :]
+    tail = np.asarray(values, np.float64)[first_of(part, len(values)) :]
     width = min(window, len(tail))
     smooth = np.convolve(tail, np.ones(width) / width, "valid")
     found = {
@@ -47,6 +58,11 @@ def oscillation(values: Array, limit: float | None = None, part: float = 0.5, wi
     }
 
 
+def first_of(part: float, iterates: int) -> int:
+    """Return the index of the first iterate that counts, where the last `part` of them do; at least one does."""
+    return iterates - max(1, round(part * iterates))
+
+
 def both_fine(reward: Array, best: float, costs: Array, limits: Array, slack: float = 0.02, part: float = 0.5) -> float:
     """Return the share of iterates whose reward is at most `slack` below the best and whose costs are at most that above.
 
@@ -58,7 +74,7 @@ def both_fine(reward: Array, best: float, costs: Array, limits: Array, slack: fl
         slack: Relative to the best reward and to each limit.
         part: Share of the iterations that counts, from the end.
     """
-    first = len(reward) - max(1, round(part * len(reward)))
+    first = first_of(part, len(reward))
     good = reward[first:] >= best - slack * abs(best)
     held = (costs[first:] <= limits + slack * np.abs(limits)).all(axis=1)
     return float((good & held).mean())

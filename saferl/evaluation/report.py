@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
+
+from saferl.evaluation.oscillation import METRICS
 
 Report = dict[str, Any]
 POLICIES = ("deterministic", "stochastic")
@@ -71,23 +74,14 @@ def _rows(report: Report, policy: str) -> list[tuple[str, ...]]:
 
 def training_lines(report: Report) -> list[str]:
     """Return how much the training swung, as a Markdown table; nothing where its log does not say."""
-    found = report.get("training", {})
-    if not found:
+    if not report.get("training"):
         return []
-    keys = ("mean", "last", "oscillation", "distance", "violation", "crossings")
-    head = ("quantity", "mean", "last", "swing", "distance from limit", "excess", "crossings")
-    rows = [
-        f"| {name} | " + " | ".join(f"{metrics[key]:.4g}" if key in metrics else "-" for key in keys) + " |"
-        for name, metrics in found.items()
-    ]
-    return [
-        "## Training: iterations of its last half, reward per step and costs",
-        "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-        *rows,
-        "",
-    ]
+    head = ("quantity", *METRICS.values())
+    lines = ["## Training: reward per step and costs, iteration by iteration", ""]
+    for key, part in (("training", "half"), ("training_end", "fifth")):
+        rows = [f"| {name} | {' | '.join(shown(metrics))} |" for name, metrics in report.get(key, {}).items()]
+        lines += [f"Of its last {part}:", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows, ""]
+    return lines
 
 
 def task_line(report: Report, policy: str) -> str:
@@ -112,6 +106,11 @@ def to_tables(report: Report) -> list[Table]:
             table.add_row(*row, style="red" if found["excess"] > 0 else None)
         tables.append(table)
     return tables
+
+
+def shown(metrics: Mapping[str, float]) -> list[str]:
+    """Return a training's metrics as cells of a table, in the order of `METRICS`."""
+    return [f"{metrics[key]:.4g}" if key in metrics else "-" for key in METRICS]
 
 
 def _percent(share: float) -> str:

@@ -15,10 +15,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saferl.evaluation.curves import COLOURS, DPI, INK
-from saferl.evaluation.oscillation import oscillation
+from saferl.evaluation.oscillation import both_fine, oscillation
 from saferl_envs.errors import CheckpointError
 
 Array = np.ndarray[Any, Any]
+SEVERAL = 3
+"""Runs of a kind from which on quartiles are told."""
 REWARD, STEPS = "rollout/reward_per_step", "time/total_timesteps"
 
 
@@ -28,6 +30,7 @@ class Curves:
 
     Attributes:
         title: What to write above it.
+        kind: What runs that differ by their seeds alone have in common.
         steps: (P,) environment steps at each iteration.
         reward: (P,) mean raw reward per step.
         costs: By constraint with a cost limit, (P,) its cost in that iteration alone.
@@ -41,28 +44,51 @@ class Curves:
     costs: dict[str, Array]
     limits: dict[str, tuple[float, str]]
     multipliers: dict[str, Array] = field(default_factory=dict)
+    kind: str = ""
 
-    def oscillations(self) -> dict[str, dict[str, float]]:
-        """Return `saferl.evaluation.oscillation` of the reward and of each cost, over the last half of the iterations."""
-        found = {"reward": oscillation(self.reward)}
+    def oscillations(self, part: float = 0.5) -> dict[str, dict[str, float]]:
+        """Return `saferl.evaluation.oscillation` of the reward and of each cost, over the last part of the iterations.
+
+        With costs, the reward's metrics have ``both_fine`` too: the share of iterations within all limits whose reward is
+        near the best that the run reached within them, both to 2 %; 0 where no iteration was.
+        """
+        found = {"reward": oscillation(self.reward, part=part)}
+        if self.costs:
+            found["reward"]["both_fine"] = self._both_fine(part)
         for name, cost in self.costs.items():
             limit, sense = self.limits[name]
             # mirrored where more is wanted, so that the excess is on the wrong side
             sign = -1.0 if sense == ">=" else 1.0
-            metrics = oscillation(sign * cost, sign * limit)
+            metrics = oscillation(sign * cost, sign * limit, part)
             found[name] = {key: sign * value if key in ("mean", "last") else value for key, value in metrics.items()}
             if sense == "==":
                 found[name]["violation"] = found[name]["distance"]
         return found
 
+    def _both_fine(self, part: float, slack: float = 0.02) -> float:
+        sizes = np.array([abs(self.limits[name][0]) for name in self.costs])
+        costs = sizes + np.stack([self._excess(name) for name in self.costs], axis=1)  # all as if they had the sense <=
+        feasible = (costs <= (1.0 + slack) * sizes).all(axis=1)
+        if not feasible.any():
+            return 0.0
+        return both_fine(self.reward, float(self.reward[feasible].max()), costs, sizes, slack, part)
 
-def read_curves(path: Path, specs: Sequence[dict[str, Any]], title: str = "") -> Curves | None:
+    def _excess(self, name: str) -> Array:
+        """Return by how much each iteration's cost is on the wrong side of its limit, (P,), negative where it is not."""
+        limit, sense = self.limits[name]
+        off = self.costs[name] - limit
+        excess: Array = -off if sense == ">=" else np.abs(off) if sense == "==" else off
+        return excess
+
+
+def read_curves(path: Path, specs: Sequence[dict[str, Any]], title: str = "", kind: str = "") -> Curves | None:
     """Return the curves of a ``progress.csv``, or None where it was written before they were logged, or holds too little.
 
     Args:
         path: The file.
         specs: The constraints.
         title: What to call the run.
+        kind: What to call runs that differ from it by their seeds alone.
 
     Raises:
         CheckpointError: It cannot be read.
@@ -88,9 +114,28 @@ def read_curves(path: Path, specs: Sequence[dict[str, Any]], title: str = "") ->
             {name: column(f"constraint/{name}/present_cost") for name in limited},
             {name: (float(spec["cost_limit"]), spec.get("sense", "<=")) for name, spec in limited.items()},
             {name: column(key) for name in limited if rows[-1].get(key := f"constraint/{name}/multiplier")},
+            kind,
         )
     except ValueError as error:
         raise CheckpointError(f"the log {path} is damaged ({error})") from error
+
+
+def over_seeds(runs: Sequence[Curves], part: float) -> dict[str, dict[str, dict[str, tuple[float, float, float]]]]:
+    """Return quartiles over runs of one kind, at least three of them: kind -> quantity -> metric -> (25 %, median, 75 %)."""
+    found: dict[str, dict[str, dict[str, tuple[float, float, float]]]] = {}
+    for kind in dict.fromkeys(run.kind for run in runs):
+        alike = [run.oscillations(part) for run in runs if run.kind == kind]
+        if len(alike) >= SEVERAL:
+            found[kind] = {
+                quantity: {key: _quartiles([metrics[quantity][key] for metrics in alike]) for key in alike[0][quantity]}
+                for quantity in alike[0]
+            }
+    return found
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    low, median, high = (float(x) for x in np.percentile(values, (25, 50, 75)))
+    return low, median, high
 
 
 def draw_runs(runs: Sequence[Curves], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ SECTIONS = ("env", "safeguard")
 """What an evaluation may change."""
 CHANGEABLE = ("constraints", "limits", "cost_limits", "max_episode_steps", "kwargs", "disturbances", "id")
 """Keys of ``env`` that an evaluation may change."""
+END = 0.2
+"""Share of the training that is measured beside its last half."""
 AT_ONCE, AT_ONCE_ELSEWHERE = 256, 16
 """Episodes played side by side: in a batch of a task's copies, and of another environment, each copy of which is an object."""
 
@@ -95,6 +98,7 @@ def evaluate(
             logged = None
         if logged is not None:
             report["training"] = logged.oscillations()
+            report["training_end"] = logged.oscillations(END)
     file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     file.with_suffix(".md").write_text(to_markdown(report), encoding="utf-8")
     folder.seal(file, file.with_suffix(".md"))
@@ -109,7 +113,10 @@ def training_curves(folder: RunFolder) -> Curves:
     """
     config = folder.config()
     specs = make_copies(config, 1).constraints.to_specs()
-    found = read_curves(folder.progress, specs, f"{folder.path.name} ({config.method.name}, seed {config.seed})")
+    title = f"{folder.path.name} ({config.method.name}, seed {config.seed})"
+    same = json.dumps(config.model_dump(mode="json", exclude={"seed"}), sort_keys=True)
+    kind = f"{config.method.name} on {config.env.id}, configuration {hashlib.sha256(same.encode()).hexdigest()[:6]}"
+    found = read_curves(folder.progress, specs, title, kind)
     if found is None:
         raise CheckpointError(f"{folder.progress} does not hold rewards and costs of at least two iterations")
     return found

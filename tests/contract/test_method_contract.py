@@ -214,14 +214,18 @@ def test_stable_baselines3s_own_save_and_load(tmp_path, method):
     model.learn(128)
     model.save(tmp_path / "model.zip")
     loaded = type(model).load(tmp_path / "model.zip", env=env)
+    alone = type(model).load(tmp_path / "model.zip")
     observations = np.random.default_rng(0).normal(size=(6, 11)).astype(np.float32)
-    np.testing.assert_array_equal(
-        model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
-    )
-    for name in OWN_STATE:
-        if hasattr(model, name):
-            assert_equal(dict(getattr(model, name).state_dict()), dict(getattr(loaded, name).state_dict()))
+    for found in (loaded, alone):
+        np.testing.assert_array_equal(
+            model.predict(observations, deterministic=True)[0], found.predict(observations, deterministic=True)[0]
+        )
+        for name in OWN_STATE:
+            if hasattr(model, name):
+                assert_equal(dict(getattr(model, name).state_dict()), dict(getattr(found, name).state_dict()))
     loaded.learn(64)
+    alone.set_env(env)
+    alone.learn(64)
 
 
 @pytest.mark.parametrize("method", ["cat", "ppo_lag"])

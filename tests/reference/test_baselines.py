@@ -165,6 +165,13 @@ def test_p3os_error_is_per_step(sense, signs, aggregate, limit, gamma, error):
     np.testing.assert_allclose(model.conditions.errors, np.array(signs) * error, atol=1e-6)
 
 
+def test_a_limit_on_a_discounted_cost_has_the_discount_that_evaluation_judges_it_by():
+    with pytest.raises(ConfigError, match="cost_gamma"):
+        build("p3o", limit=5.0, aggregate="discounted", gamma=0.99, cost_gamma=0.9)
+    assert build("p3o", limit=5.0, aggregate="discounted", gamma=0.99, cost_gamma=0.99).recorder.episodes.gamma == 0.99
+    assert build("p3o", limit=5.0, gamma=0.99, cost_gamma=0.9).recorder.episodes.gamma == 0.99
+
+
 # FOCOPS
 
 

@@ -30,6 +30,8 @@ def test_it_prints_the_optimum_and_draws(tmp_path: Path, capsys: pytest.CaptureF
         (["bandit", "--form", "x"], "valid: full, multiplier"),
         (["bandit", "--iterations", "0"], "--iterations"),
         (["bandit", "--policy-rate", "-1"], "the policy rate must be a positive number"),
+        (["bandit", "--out", "x.foo"], "must be a .png file"),
+        (["bandit", "--out", "missing/x.png"], "in a folder that exists"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:

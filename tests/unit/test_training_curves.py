@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from saferl.cli import main
-from saferl.evaluation.training_curves import read_curves
+from saferl.evaluation.training_curves import over_seeds, read_curves
 from saferl.experiment.config import build_config
 from saferl.experiment.evaluate import evaluate, training_curves
 from saferl.experiment.train import train
@@ -70,6 +70,35 @@ def test_oscillations_know_the_side_of_the_limit(tmp_path):
     # the last half is 2 and 0: at least 1 is wanted, so only the second falls short, by 1
     assert (found["high"]["mean"], found["high"]["last"], found["high"]["violation"]) == (1, 0, 0.5)
     assert found["high"]["distance"] == 1.0
+    # `same` is never within its limit, so no iterate is fine
+    assert found["reward"]["both_fine"] == 0.0
+
+
+def test_iterates_near_the_best_within_the_limits(tmp_path):
+    path = tmp_path / "progress.csv"
+    rewards, costs = [9.0, 1.0, 2.0, 2.0, 1.99, 3.0, 1.0, 2.0], [9.0, 2.0, 2.0, 2.03, 2.0, 2.5, 1.0, 2.05]
+    write(path, [
+        {"time/total_timesteps": k, "rollout/reward_per_step": rewards[k], "constraint/low/present_cost": costs[k]}
+        for k in range(8)
+    ])  # fmt: skip
+    curves = read_curves(path, SPECS[:1])
+    # the best within the limit of 2, or 2 % above it, is 2: of the last half 1.99 is near it; 3 and the last are above
+    assert curves.oscillations()["reward"]["both_fine"] == 0.25
+    assert curves.oscillations(1.0)["reward"]["both_fine"] == 3 / 8
+
+
+def test_quartiles_over_seeds_need_three_runs_of_a_kind(tmp_path):
+    path = tmp_path / "progress.csv"
+
+    def run(kind, level):
+        write(path, [{"time/total_timesteps": k, "rollout/reward_per_step": level,
+                      "constraint/low/present_cost": level} for k in range(4)])  # fmt: skip
+        return read_curves(path, SPECS[:1], kind=kind)
+
+    found = over_seeds([run("a", 1.0), run("b", 9.0), run("a", 2.0), run("b", 9.0), run("a", 4.0)], 0.5)
+    assert list(found) == ["a"]
+    assert found["a"]["low"]["mean"] == (1.5, 2.0, 3.0)
+    assert found["a"]["low"]["violation"] == (0.0, 0.0, 1.0)
 
 
 def test_logs_that_do_not_say_it(tmp_path):
@@ -83,12 +112,17 @@ def test_logs_that_do_not_say_it(tmp_path):
 def test_the_report_and_the_command(run, tmp_path, capsys):
     report = evaluate(run.path, episodes=2)
     assert report["training"].keys() == {"reward", "cart_position", "pole_angle"}
-    assert json.loads(run.report.read_text())["training"] == report["training"]
+    written = json.loads(run.report.read_text())
+    assert (written["training"], written["training_end"]) == (report["training"], report["training_end"])
+    assert "both_fine" in report["training_end"]["reward"]
     assert "## Training" in run.report.with_suffix(".md").read_text()
     picture = tmp_path / "two.png"
-    assert main(["curves", str(run.path), str(run.path), "--out", str(picture)]) == 0
+    assert main(["curves", *[str(run.path)] * 3, "--part", "0.2", "--out", str(picture)]) == 0
     printed = capsys.readouterr().out
     assert "cart_position" in printed
+    assert "median" in printed
+    assert main(["curves", str(run.path), "--part", "0"]) == 2
+    assert "above 0" in capsys.readouterr().err
     with Image.open(picture) as image:
         assert image.width > image.height
     assert main(["curves", str(tmp_path / "nothing")]) == 2
