@@ -6,14 +6,94 @@ to rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from saferl.tabular.cmdp import Array
+from saferl_envs.errors import ConfigError, choose
 
 Move = Callable[[Array, Array], Array]
 """(present point, step downhill) -> next point: the mirror map of a player."""
+
+
+class Game(NamedTuple):
+    """A game and where it begins.
+
+    Attributes:
+        matrix: (n, m) M.
+        start: (n,) and (m,), the first points of both players.
+        rest: (n,) and (m,), the equilibrium.
+        simplex: Whether points are mixed strategies, which multiplicative weights move, or anything.
+        rate: A step that shows the difference.
+    """
+
+    matrix: Array
+    start: tuple[Array, Array]
+    rest: tuple[Array, Array]
+    simplex: bool
+    rate: float
+
+
+class Played(NamedTuple):
+    """Iterates of a game.
+
+    Attributes:
+        x: (K, n).
+        y: (K, m).
+        distances: (K,) of both players together from the equilibrium.
+    """
+
+    x: Array
+    y: Array
+    distances: Array
+
+
+GAMES: Mapping[str, Game] = {
+    # min_x max_y xy over the plane
+    "plane": Game(np.eye(1), (np.ones(1), np.ones(1)), (np.zeros(1), np.zeros(1)), False, 0.1),
+    "pennies": Game(
+        np.array([[1.0, -1.0], [-1.0, 1.0]]),
+        (np.array([0.7, 0.3]), np.array([0.4, 0.6])),
+        (np.full(2, 0.5), np.full(2, 0.5)),
+        True,
+        0.1,
+    ),
+}
+
+
+def play_game(name: str, iterations: int, rate: float | None = None) -> dict[str, Played]:
+    """Return what each algorithm does in a game, by the algorithm's title; step sizes are the game's own where none is given.
+
+    Raises:
+        ConfigError: There is no game of that name, or the rate is not positive.
+    """
+    if name not in GAMES:
+        raise ConfigError(choose("game", name, GAMES, "saferl tabular"))
+    if rate is not None and not 0.0 < rate < np.inf:
+        raise ConfigError(f"the policy rate must be a positive number, got {rate}")
+    game = GAMES[name]
+    step = game.rate if rate is None else rate
+    if game.simplex:
+        found = {
+            title: multiplicative_weights(game.matrix, *game.start, step, iterations, optimistic)
+            for title, optimistic in (("multiplicative weights", False), ("OMWU", True))
+        }
+    else:
+        found = {
+            title: descend_ascend(game.matrix, *game.start, step, iterations, *optimistic)
+            for title, optimistic in (
+                ("descent-ascent", (False, False)),
+                ("optimistic y", (False, True)),
+                ("optimistic x", (True, False)),
+                ("OGDA", (True, True)),
+            )
+        }
+    return {
+        title: Played(x, y, np.sqrt(((x - game.rest[0]) ** 2).sum(axis=1) + ((y - game.rest[1]) ** 2).sum(axis=1)))
+        for title, (x, y) in found.items()
+    }
 
 
 def descend_ascend(
