@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch as th
-from pydantic import PositiveFloat
+from pydantic import BaseModel, Field, PositiveFloat
 
 from saferl_envs.errors import ConfigError
 
@@ -34,8 +34,8 @@ class Multipliers(ABC):
         initial: Their common start.
         maximum: Cap on their size, or None.
         cost_scale: Costs and limits are divided by it before anything else, so that gains need not be changed; ``limit``
-            divides by the size of the limit each begins with, so that errors are relative and one gain serves constraints of
-            different units (ours).
+            divides by the size of each limit, of the one it falls to where it falls, so that errors are relative and one gain
+            serves constraints of different units (ours).
 
     Attributes:
         values: (C,) float64.
@@ -105,6 +105,26 @@ class Multipliers(ABC):
             raise ConfigError(f"the multipliers' state does not fit {type(self).__name__} of {len(self.values)} constraints")
         for name, array in mine.items():
             array[...] = state[name].cpu().numpy()
+
+
+class MultiplierSettings(BaseModel):
+    """Settings that every rule has; mixed into those of methods.
+
+    Attributes:
+        multiplier_initial: Start of every multiplier.
+        multiplier_maximum: Cap, or None; needed where `sum_norm` is off (rlpyt and OmniSafe: 100).
+        cost_scale: Costs and limits are divided by it before the rule sees them (rlpyt: 10), or by the limits (``limit``).
+        sum_norm: Divide the mixture by ``1 + sum |w|``.
+    """
+
+    multiplier_initial: float = Field(0.0, ge=0)
+    multiplier_maximum: PositiveFloat | None = None
+    cost_scale: CostScale = 1.0
+    sum_norm: bool = True
+
+    def shared(self) -> dict[str, Any]:
+        """Return the arguments that all rules take."""
+        return {"initial": self.multiplier_initial, "maximum": self.multiplier_maximum, "cost_scale": self.cost_scale}
 
 
 class DualAscent(Multipliers):

@@ -20,6 +20,7 @@ class OptimisticAscent(Multipliers):
         learning_rate: eta.
         optimistic: Which players are; ``none`` is plain descent-ascent, the others are for comparison.
         clip_weights: Hold extrapolated weights of inequalities at zero from below.
+        maximum: As for `Multipliers`; extrapolated weights are held within it too.
         **kwargs: As for `Multipliers`.
     """
 
@@ -35,7 +36,11 @@ class OptimisticAscent(Multipliers):
     def weights(self) -> Array:
         """The signed weights (C,) of the cost advantages, extrapolated where the policy is optimistic."""
         ahead = 2.0 * self.values - self._last_values if self.optimistic in ("both", "policy") else self.values
-        weights: Array = self._direction * (self.project(ahead) if self.clip_weights else ahead)
+        if self.clip_weights:
+            ahead = self.project(ahead)
+        elif self._maximum is not None:
+            ahead = np.clip(ahead, -self._maximum, self._maximum)
+        weights: Array = self._direction * ahead
         return weights
 
     def update(self, costs: Array) -> None:

@@ -22,7 +22,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from saferl.algorithms.mixed_ppo import MixedPPO, MixedSettings
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
-from saferl.multipliers import PID, CostScale, DualAscent, Multipliers
+from saferl.multipliers import PID, DualAscent, Multipliers, MultiplierSettings
 
 Array = np.ndarray[Any, Any]
 
@@ -93,32 +93,16 @@ class LagrangianPPO(MixedPPO):
         return [*modules, "multipliers"], variables
 
 
-class LagrangianSettings(MixedSettings):
-    """What methods with multipliers share.
-
-    Attributes:
-        multiplier_initial: Start of every multiplier.
-        multiplier_maximum: Cap, or None; needed where `sum_norm` is off (rlpyt and OmniSafe: 100).
-        cost_scale: Costs and limits are divided by it before the rule sees them (rlpyt: 10), or by the limits (``limit``).
-        sum_norm: Divide the mixed advantage by ``1 + sum |w|``.
-    """
+class LagrangianSettings(MixedSettings, MultiplierSettings):
+    """What methods with multipliers share."""
 
     algorithm: ClassVar[type[ConstrainedPPO]] = LagrangianPPO
-
-    multiplier_initial: float = Field(0.0, ge=0)
-    multiplier_maximum: PositiveFloat | None = None
-    cost_scale: CostScale = 1.0
-    sum_norm: bool = True
 
     simultaneous: ClassVar[bool] = False
 
     @abstractmethod
     def rule(self, limits: list[float], senses: list[str]) -> Multipliers:
         """Return the rule that moves the multipliers."""
-
-    def shared(self) -> dict[str, Any]:
-        """Return the arguments that all rules take."""
-        return {"initial": self.multiplier_initial, "maximum": self.multiplier_maximum, "cost_scale": self.cost_scale}
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""

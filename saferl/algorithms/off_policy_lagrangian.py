@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional
 
@@ -21,7 +21,7 @@ from saferl.algorithms.constrained import limits_of
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.cost_critics import CostCritics
 from saferl.cost_estimates import Estimate, mean_costs
-from saferl.multipliers import CostScale, DualAscent, Multipliers
+from saferl.multipliers import DualAscent, Multipliers, MultiplierSettings
 from saferl.replay import Batch
 from saferl_envs.errors import ConfigError
 
@@ -145,30 +145,20 @@ class OffPolicyLagrangian(ConstrainedOffPolicy):
         return [*modules, "multipliers", "cost_critics", "cost_critics.optimizer", "cost_targets"], variables
 
 
-class MultiplierSettings(BaseModel):
+class OffPolicyLagrangianSettings(MultiplierSettings):
     """What the settings of such methods share; mixed in.
 
     Attributes:
         cost_limits: Cost limits by constraint name in place of the environment's.
-        multiplier_initial: Start of every multiplier.
-        multiplier_maximum: Cap, or None.
-        cost_scale: Costs and limits are divided by it before the rule sees them, or by the limits (``limit``).
-        sum_norm: Divide the mixture by ``1 + sum |w|``.
+        cost_net_arch: Hidden widths of each cost critic.
+        cost_estimate: How an iteration tells the mean episode cost; see `saferl.cost_estimates`.
     """
 
     cost_limits: dict[str, float] = Field(default_factory=dict)
     cost_net_arch: tuple[PositiveInt, ...] = (128, 128)
     cost_estimate: Estimate = "rate"
-    multiplier_initial: float = Field(0.0, ge=0)
-    multiplier_maximum: PositiveFloat | None = None
-    cost_scale: CostScale = 1.0
-    sum_norm: bool = True
 
     def multiplier_arguments(self, rule: Rule) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""
         own = ("cost_limits", "cost_net_arch", "cost_estimate", "sum_norm")
         return {**{key: getattr(self, key) for key in own}, "multipliers": rule}
-
-    def shared(self) -> dict[str, Any]:
-        """Return the arguments that all rules take."""
-        return {"initial": self.multiplier_initial, "maximum": self.multiplier_maximum, "cost_scale": self.cost_scale}

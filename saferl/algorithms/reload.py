@@ -8,13 +8,14 @@ mixed with the extrapolated multipliers ``w = 2 mu_k - mu_(k-1)``, which in occu
     mu_(k+1) = max(0, mu_k + eta (2 e_k - e_(k-1)))
 
 **Reconstruction:** the paper has no public code and evaluates tables, IMPALA and MPO; PPO with it is our adaptation, as are
-``>=`` and ``==``. Advantages are divided by slow scales rather than standardised (`saferl.slow_scale`); the learning rate is
-constant, since annealing damps every method.
+``>=`` and ``==``. Advantages are divided by slow scales rather than standardised (`saferl.slow_scale`). The learning rate is
+constant by default: annealing it calms every method, and comparisons of oscillation must not.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import PositiveFloat, model_validator
 
@@ -39,7 +40,8 @@ class ReloadSettings(LagrangianSettings):
         multiplier_lr: eta, per unit of error.
         optimistic: ``both`` is ReLOAD; ``multiplier`` and ``policy`` make one player optimistic, ``none`` is descent-ascent.
         clip_weights: Hold extrapolated weights at zero from below; off is faithful.
-        bounded: Squash multipliers into (0, 1); see `saferl.bounded_ascent`.
+        bounded: Squash multipliers into (0, 1); see `saferl.bounded_ascent`. They then begin at 0.5 if `multiplier_initial`
+            does not say otherwise.
     """
 
     simultaneous: ClassVar[bool] = True
@@ -52,6 +54,13 @@ class ReloadSettings(LagrangianSettings):
     cost_scaling: Scaling = "slow"
     standardize: Standardized = "slow"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded_begin_in_the_middle(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("bounded") is True:
+            return {"multiplier_initial": 0.5, **data}
+        return data
+
     @model_validator(mode="after")
     def _bounds_need_no_cap(self) -> Self:
         for key in ("multiplier_maximum", "clip_weights"):
@@ -59,8 +68,10 @@ class ReloadSettings(LagrangianSettings):
                 raise ValueError(f"{key} is of multipliers that are not bounded")
         if self.bounded and not self.sum_norm:
             raise ValueError("sum_norm cannot be off where multipliers are bounded: the mixture would not be convex")
-        if self.bounded and not 0.0 <= self.multiplier_initial < 1.0:
-            raise ValueError(f"multiplier_initial {self.multiplier_initial} must be below 1 where multipliers are bounded")
+        if self.bounded and not 0.0 < self.multiplier_initial < 1.0:
+            raise ValueError(
+                f"multiplier_initial {self.multiplier_initial} must be above 0 and below 1 where multipliers are bounded"
+            )
         return self
 
     def rule(self, limits: list[float], senses: list[str]) -> Multipliers:
@@ -68,7 +79,7 @@ class ReloadSettings(LagrangianSettings):
         if self.bounded:
             return BoundedAscent(
                 limits, senses, learning_rate=self.multiplier_lr, optimistic=self.optimistic,
-                initial=self.multiplier_initial or 0.5, cost_scale=self.cost_scale,
+                initial=self.multiplier_initial, cost_scale=self.cost_scale,
             )  # fmt: skip
         return OptimisticAscent(
             limits, senses, learning_rate=self.multiplier_lr, optimistic=self.optimistic, clip_weights=self.clip_weights,

@@ -19,7 +19,7 @@ from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional
 
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
-from saferl.algorithms.off_policy_lagrangian import MultiplierSettings, OffPolicyLagrangian
+from saferl.algorithms.off_policy_lagrangian import OffPolicyLagrangian, OffPolicyLagrangianSettings
 from saferl.algorithms.registry import register_method
 from saferl.algorithms.sac import ConstrainedSAC, SACSettings
 from saferl.optimistic_ascent import OptimisticAscent, Players
@@ -105,7 +105,7 @@ class ReloadSAC(OffPolicyLagrangian, ConstrainedSAC):
     "ReLOAD on SAC: one Q critic per reward, actor and multipliers both optimistic",
     "Moskovitz et al. 2023, arXiv 2302.01275",
 )
-class ReloadSACSettings(SACSettings, MultiplierSettings):
+class ReloadSACSettings(SACSettings, OffPolicyLagrangianSettings):
     """Settings of ReLOAD-SAC.
 
     Attributes:

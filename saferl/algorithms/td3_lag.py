@@ -14,7 +14,7 @@ import torch as th
 from pydantic import PositiveFloat
 
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
-from saferl.algorithms.off_policy_lagrangian import MultiplierSettings, OffPolicyLagrangian
+from saferl.algorithms.off_policy_lagrangian import OffPolicyLagrangian, OffPolicyLagrangianSettings
 from saferl.algorithms.registry import register_method
 from saferl.algorithms.td3 import ConstrainedTD3, TD3Settings
 from saferl.multipliers import DualAscent
@@ -57,7 +57,7 @@ class TD3Lagrangian(OffPolicyLagrangian, ConstrainedTD3):
     "TD3-Lagrangian: one Q critic and one multiplier per constraint, moved by dual ascent",
     "Ray, Achiam and Amodei 2019, Benchmarking Safe Exploration in Deep RL",
 )
-class TD3LagSettings(TD3Settings, MultiplierSettings):
+class TD3LagSettings(TD3Settings, OffPolicyLagrangianSettings):
     """Settings of TD3-Lagrangian.
 
     Attributes:

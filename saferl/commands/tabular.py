@@ -45,7 +45,7 @@ def _problem(options: argparse.Namespace, path: Path) -> None:
     from saferl.evaluation.oscillation import both_fine, oscillation
     from saferl.tabular.draw import TITLES, draw
     from saferl.tabular.optimum import solve
-    from saferl.tabular.players import ALGORITHMS
+    from saferl.tabular.players import ALGORITHMS, Form
     from saferl.tabular.players import run as play
     from saferl.tabular.problems import make_problem
 
@@ -54,7 +54,7 @@ def _problem(options: argparse.Namespace, path: Path) -> None:
         cmdp = cmdp.with_thresholds([options.threshold] * len(cmdp.costs))
     policy_rate = 1.0 if options.policy_rate is None else options.policy_rate
     multiplier_rate = 0.5 if options.multiplier_rate is None else options.multiplier_rate
-    form = options.form or "multiplier"
+    form: Form = options.form or "multiplier"
     optimum = solve(cmdp)
     table = Table(title=f"{cmdp.name}, {options.iterations:,} iterations; over the last half", title_justify="left")
     for name in ("algorithm", "reward", "cost", "multiplier", "swing of reward", "mean excess of cost", "near the optimum"):

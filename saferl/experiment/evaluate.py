@@ -92,7 +92,7 @@ def evaluate(
     report |= {key: value for key, value in provenance().items() if key in ("versions", "commit", "machine")}
     if not changes and folder.progress.is_file():
         try:
-            logged = read_curves(folder.progress, report["constraints"])
+            logged = read_curves(folder.progress, _limited(report["constraints"], config))
         except CheckpointError as error:  # the log is an extra, the report is what was asked for
             warnings.warn(f"{error}; the report says nothing of the training", stacklevel=2)
             logged = None
@@ -112,7 +112,7 @@ def training_curves(folder: RunFolder) -> Curves:
         CheckpointError: The folder has no log, or one that does not say it.
     """
     config = folder.config()
-    specs = make_copies(config, 1).constraints.to_specs()
+    specs = _limited(make_copies(config, 1).constraints.to_specs(), config)
     title = f"{folder.path.name} ({config.method.name}, seed {config.seed})"
     same = json.dumps(config.model_dump(mode="json", exclude={"seed"}), sort_keys=True)
     kind = f"{config.method.name} on {config.env.id}, configuration {hashlib.sha256(same.encode()).hexdigest()[:6]}"
@@ -120,6 +120,17 @@ def training_curves(folder: RunFolder) -> Curves:
     if found is None:
         raise CheckpointError(f"{folder.progress} does not hold rewards and costs of at least two iterations")
     return found
+
+
+def _limited(specs: list[dict[str, Any]], config: TrainConfig) -> list[dict[str, Any]]:
+    """Return constraints with the cost limits that the method alone gives, where these are in the unit of their costs."""
+    own, reshaped = (getattr(config.method, key, None) or {} for key in ("cost_limits", "cost_shapes"))
+    return [
+        {**spec, "cost_limit": own[spec["name"]]}
+        if spec.get("cost_limit") is None and spec["name"] in own and spec["name"] not in reshaped
+        else spec
+        for spec in specs
+    ]
 
 
 def play_episodes(config: TrainConfig, model: ConstrainedAlgorithm, policy: str, episodes: int, seed: int) -> Episodes:

@@ -126,6 +126,17 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(tmp_path, mon
     assert len(rows) == len((whole.path / "progress.csv").read_text().splitlines()) - 1
 
 
+def test_bounded_multipliers_and_a_falling_limit_are_resumed_bit_for_bit(tmp_path, monkeypatch):
+    settings = {**TINY["method"], "name": "reload", "bounded": True, "cost_limit_start": 50, "cost_limit_fraction": 0.9}
+    asked = build_config({**TINY, "method": settings}, "test")
+    whole = train(asked, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        killed_after(patch, 4)
+        with pytest.raises(Killed):
+            train(asked, tmp_path / "killed")
+    assert_equal(weights(whole), weights(resume(tmp_path / "killed")))
+
+
 def test_a_signal_lets_the_iteration_end_and_nothing_is_lost(tmp_path, monkeypatch):
     whole = train(config("cat"), tmp_path / "whole")
     original, seen = callbacks.ConstrainedEvaluation._on_rollout_end, []

@@ -165,6 +165,24 @@ def test_p3os_error_is_per_step(sense, signs, aggregate, limit, gamma, error):
     np.testing.assert_allclose(model.conditions.errors, np.array(signs) * error, atol=1e-6)
 
 
+@pytest.mark.parametrize(("sense", "sign"), [("<=", 1.0), (">=", -1.0), ("==", 1.0)])
+@pytest.mark.parametrize(
+    ("aggregate", "limit", "error"), [("sum", 5.0, 15.0), ("mean", 0.25, 0.75), ("discounted", 0.0, (1 - 0.99**20) / 0.01)]
+)
+def test_reloads_multiplier_learns_from_the_error_in_the_aggregates_unit(sense, sign, aggregate, limit, error):
+    """Twenty steps, each of which violates: the error is that of every iteration, so ascent's steps are known."""
+    model = build("reload", sense=sense, limit=limit, aggregate=aggregate, multiplier_lr=0.1)
+    model.learn(384)  # the first of three iterations may know no episode
+    rule = model.multipliers
+    np.testing.assert_allclose(rule._last_error, [sign * error], atol=1e-6)
+    steps = rule.values[0] / (0.1 * error)
+    if sign < 0:
+        assert steps == 0.0
+    else:
+        assert steps == pytest.approx(round(steps), abs=1e-4)
+        assert round(steps) >= 2
+
+
 def test_a_limit_on_a_discounted_cost_has_the_discount_that_evaluation_judges_it_by():
     with pytest.raises(ConfigError, match="cost_gamma"):
         build("p3o", limit=5.0, aggregate="discounted", gamma=0.99, cost_gamma=0.9)

@@ -97,6 +97,22 @@ def test_limits_are_the_real_world_suites_times_the_coefficient():
         make_task("saferl/DMWalkerWalk-v0", safety_coefficient=0.0)
 
 
+def test_the_cheetahs_angles_are_limited_to_a_share_of_the_models_ranges():
+    engine = make_engine("saferl/DMCheetahRun-v0", 1, safety_coefficient=0.5, threads=1)
+    model, names = engine.simulation.model, engine.constraints.names
+    assert len(names) == 7
+    assert names[-1] == "joint_velocity"
+    for joint in range(3, 9):
+        low, high = 0.5 * model.jnt_range[joint]
+        columns = engine.constraints.slices[names.index(f"{model.joint(joint).name}_angle")]
+        for angle, excess in ((high + 0.01, 0.01), (low - 0.02, 0.02), (low + 0.01, -0.01), (high - 0.03, -0.03)):
+            qpos = np.zeros((1, 9))
+            qpos[0, joint] = angle
+            engine.simulation.set_state(np.arange(1), qpos, np.zeros((1, 9)))
+            engine.signals.reset(np.arange(1))
+            np.testing.assert_allclose(engine.values()[0, columns], excess, atol=1e-9)
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TaskError, match="pip install dm-control"):

@@ -42,6 +42,13 @@ def test_extrapolated_weights_may_be_held_at_zero() -> None:
     np.testing.assert_allclose(rule.weights[0], 2 * 0.15 - 0.2)
 
 
+def test_a_cap_holds_what_the_policy_uses_too() -> None:
+    rule = ascent(initial=0.2, maximum=0.25)
+    rule.update(np.array([1.5, 3.0]))
+    np.testing.assert_allclose(rule.values, [0.25, 0.0])
+    np.testing.assert_allclose(rule.weights, [0.25, 0.2])  # 0.3 and -0.2 without it, turned round by its sense
+
+
 def test_without_optimism_it_is_dual_ascent() -> None:
     plain, known = ascent("none"), DualAscent([0.5, 1.0], ["<=", ">="], learning_rate=0.1)
     for costs in np.random.default_rng(0).uniform(0, 2, (20, 2)):
@@ -171,5 +178,9 @@ def test_bounded_multipliers_are_asked_for_in_the_settings() -> None:
     assert isinstance(settings.rule([1.0], ["<="]), BoundedAscent)
     with pytest.raises(ValueError, match="multiplier_maximum"):
         methods()["reload"].settings(bounded=True, multiplier_maximum=10)
-    with pytest.raises(ValueError, match="below 1"):
-        methods()["reload"].settings(bounded=True, multiplier_initial=2)
+    assert settings.multiplier_initial == 0.5
+    assert type(settings).model_validate(settings.model_dump()) == settings
+    assert methods()["reload"].settings().multiplier_initial == 0.0
+    for wrong in (0, 2):
+        with pytest.raises(ValueError, match="above 0 and below 1"):
+            methods()["reload"].settings(bounded=True, multiplier_initial=wrong)

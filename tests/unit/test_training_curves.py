@@ -153,6 +153,18 @@ def test_a_log_that_does_not_say_it_or_is_damaged_costs_no_report(run, capsys):
         run.progress.write_bytes(log)
 
 
+def test_a_limit_that_the_method_alone_gives_is_drawn(tmp_path):
+    edge = {"family": "signal_limit", "name": "edge", "signal": "joint_position", "components": ["slider"],
+            "bound": "absolute", "limit": 0.05}  # fmt: skip
+    env = {"id": "saferl/CartPoleBalance-v0", "num_envs": 4, "max_episode_steps": 15, "constraints": [edge]}
+    method = {**TINY["method"], "cost_limits": {"edge": 3.0}}
+    run = train(build_config({**TINY, "env": env, "method": method}, "test"), tmp_path / "run")
+    curves = training_curves(run)
+    assert curves.limits == {"edge": (3.0, "<=")}
+    assert set(curves.costs) == set(curves.multipliers) == {"edge"}
+    assert "edge" in evaluate(run.path, episodes=2)["training"]
+
+
 def test_an_exported_folder_has_no_curves(run, tmp_path, capsys):
     assert main(["export", str(run.path), str(tmp_path / "small")]) == 0
     capsys.readouterr()

@@ -1,9 +1,11 @@
 """Walker and cheetah of the DeepMind Control Suite (Tassa et al. 2018, arXiv 1801.00690) under limits on joints and more.
 
 The bodies are read from the installed package ``dm-control``; observations, rewards and starts are those of its tasks, for all
-copies at once. The joints' limits are those that the real-world RL suite (Dulac-Arnold et al. 2020, arXiv 2003.11881) gives
-the walker, times its safety coefficient; it tests them over all joints at once, here every joint counts. What differs: the
-speed is the centre of mass's mean over a control step, and the cheetah starts from one of 64 settled poses.
+copies at once. The walker's limits on joints are those that the real-world RL suite (Dulac-Arnold et al. 2020, arXiv
+2003.11881) gives it, times its safety coefficient; it tests them over all joints at once, here every joint counts. That suite
+has no cheetah: its angles are limited to the coefficient times the model's own ranges, its joints' speeds as the walker's are
+(ours). What differs: the speed is the centre of mass's mean over a control step, and the cheetah starts from one of 64 settled
+poses.
 
 Version history: v0, first version.
 """
@@ -29,6 +31,10 @@ from saferl_envs.tasks.registry import register_task
 STAND_HEIGHT, WALK_SPEED, RUN_SPEED, CHEETAH_SPEED = 1.2, 1.0, 8.0, 10.0  # m, m/s
 HIP, KNEE, ANKLE = (-30.0, 110.0), (-160.0, 15.0), (-75.0, 60.0)  # degrees, the walker's at coefficient 1
 JOINT_SPEED = 65.0  # rad/s, the walker's at coefficient 1
+CHEETAH_JOINTS = {  # degrees, the ranges in the suite's model
+    "bthigh": (-30.0, 60.0), "bshin": (-50.0, 50.0), "bfoot": (-230.0, 50.0),
+    "fthigh": (-57.0, 0.4), "fshin": (-70.0, 50.0), "ffoot": (-28.0, 28.0),
+}  # fmt: skip
 SETTLED_POSES, SETTLING_STEPS = 64, 200
 
 
@@ -68,6 +74,13 @@ class DMBody(Task):
         # MuJoCo calls `settotalmass` in cheetah.xml deprecated; parity with the suite needs the file as it is
         warnings.filterwarnings("ignore", message="compiler attribute 'settotalmass'")
         return mujoco.MjSpec.from_file(str(Path(found.submodule_search_locations[0]) / "suite" / self.xml))
+
+    def _angle(self, name: str, joints: tuple[str, ...], limits: tuple[float, float]) -> Constraint:
+        """Return a limit on angles; `limits` are in degrees at coefficient 1."""
+        low, high = np.deg2rad(self.coefficient * np.array(limits))
+        return JointPosition.between(
+            float(low), float(high), name=f"{name}_angle", components=joints, aggregate="mean", cost_limit=self.allowed
+        )
 
     def _joint_constraints(self) -> tuple[Constraint, ...]:
         """Return the constraints on joints; their limits are at the coefficient."""
@@ -109,13 +122,8 @@ class DMWalker(DMBody):
         self.move_speed = move_speed
 
     def _joint_constraints(self) -> tuple[Constraint, ...]:
-        angles = tuple(
-            JointPosition.between(
-                *(np.deg2rad(self.coefficient * bound) for bound in limits), name=f"{joint}_angle",
-                components=(f"right_{joint}", f"left_{joint}"), aggregate="mean", cost_limit=self.allowed,
-            )
-            for joint, limits in (("hip", HIP), ("knee", KNEE), ("ankle", ANKLE))
-        )  # fmt: skip
+        pairs = (("hip", HIP), ("knee", KNEE), ("ankle", ANKLE))
+        angles = (self._angle(joint, (f"right_{joint}", f"left_{joint}"), limits) for joint, limits in pairs)
         return (*angles, *super()._joint_constraints())
 
     def initial_state(self, noise: Noise, model: mujoco.MjModel) -> State:
@@ -162,6 +170,10 @@ class DMCheetah(DMBody):
     control_timestep = 0.01
     requires = ("qpos", "qvel", "action", "com_velocity")
     _poses: State | None = None
+
+    def _joint_constraints(self) -> tuple[Constraint, ...]:
+        angles = (self._angle(joint, (joint,), limits) for joint, limits in CHEETAH_JOINTS.items())
+        return (*angles, *super()._joint_constraints())
 
     def initial_state(self, noise: Noise, model: mujoco.MjModel) -> State:
         """One of the settled poses."""
