@@ -82,6 +82,7 @@ class BarrierSafeguard(Safeguard):
         if not np.isfinite(high - low).all():
             raise ConfigError("barrier safeguard: actions must have finite bounds")
         self.engine, self.backup, self.horizon, self.rate, self.rounds = engine, backup, horizon, rate, rounds
+        self.rungs = rounds + 3
         self.low, self.high, self._difference = low, high, difference * (high - low)
         self._kept = _components(engine, constraints)
         self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))

@@ -21,7 +21,7 @@ class GuardedCopies:
 
     A learner sees the safeguard as a part of the environment: it stores what it proposed and the probability of that. Every
     step's info says what was made of it: ``action_proposed``, ``action_executed`` (na,), ``intervened``,
-    ``safeguard_feasible``, ``safeguard_verified``, ``safeguard_rung``.
+    ``safeguard_feasible``, ``safeguard_slack``, ``safeguard_verified``, ``safeguard_rung``.
 
     Args:
         copies: What is guarded, with a Box of actions.
@@ -42,14 +42,14 @@ class GuardedCopies:
         self.control_timestep, self.max_episode_steps = copies.control_timestep, copies.max_episode_steps
         self.reward_names = copies.reward_names
         width = copies.action_space.shape
-        flags = ("intervened", "safeguard_feasible", "safeguard_verified", "safeguard_rung")
+        flags = ("intervened", "safeguard_feasible", "safeguard_slack", "safeguard_verified", "safeguard_rung")
         self.extras: Mapping[str, tuple[int, ...]] = {
             **copies.extras,
             "action_proposed": width,
             "action_executed": width,
             **dict.fromkeys(flags, ()),
         }
-        self._seen = _Seen()
+        self._seen = _Seen(safeguard.rungs)
         self._episode = {key: np.zeros(copies.num_envs) for key in ("intervention_rate", "infeasible_rate", "correction")}
         self._steps = np.zeros(copies.num_envs, np.int64)
 
@@ -98,6 +98,7 @@ class GuardedCopies:
             "action_executed": found.action,
             "intervened": found.intervened,
             "safeguard_feasible": found.feasible,
+            "safeguard_slack": found.slack,
             "safeguard_verified": found.verified,
             "safeguard_rung": found.rung,
         }
@@ -138,9 +139,10 @@ class GuardedCopies:
 
 
 class _Seen:
-    """Sums over steps of what a safeguard did."""
+    """Sums over steps of what a safeguard with so many rungs did."""
 
-    def __init__(self) -> None:
+    def __init__(self, rungs: int) -> None:
+        self._rungs = rungs
         self._sums: dict[str, float] = {}
         self._actions = self._calls = 0
 
@@ -151,7 +153,10 @@ class _Seen:
             "correction": moved[which].sum(),
             "infeasible_rate": (~found.feasible[which]).sum(),
             "verified_rate": found.verified[which].sum(),
+            "slack": found.slack[which].sum(),
         }
+        if self._rungs > 1:
+            sums |= {f"rung_{k}": (found.rung[which] == k).sum() for k in range(self._rungs)}
         for key, value in sums.items():
             self._sums[key] = self._sums.get(key, 0.0) + float(value)
         self._sums["solve_ms"] = self._sums.get("solve_ms", 0.0) + 1e3 * seconds

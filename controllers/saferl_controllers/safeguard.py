@@ -40,9 +40,11 @@ class Safeguard(ABC):
 
     Attributes:
         requires: Names of the signals that `filter` reads.
+        rungs: How many rungs its fallback ladder has.
     """
 
     requires: frozenset[str] = frozenset()
+    rungs: int = 1
 
     @abstractmethod
     def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:

@@ -17,7 +17,7 @@ from saferl.experiment.train import train
 from saferl.vec import ConstrainedVecEnv
 from stable_baselines3 import PPO
 
-from saferl_controllers import BoxSafeguard, GuardedCopies, Safeguard, Safeguarded, safeguards
+from saferl_controllers import BoxSafeguard, GuardedCopies, GuardedPolicy, Safeguard, Safeguarded, safeguards
 from saferl_envs.errors import ConfigError
 from saferl_envs.make import make_copies as make_env_copies
 from saferl_envs.signals import FloatArray, Signals
@@ -233,3 +233,69 @@ def test_actions_must_be_numbers() -> None:
         GuardedCopies(discrete, HALF)
     with pytest.raises(ConfigError, match="looks ahead in the simulation"):
         safeguards()["barrier"].settings(name="barrier").build(discrete)
+
+
+class Proposes:
+    """A policy with Stable-Baselines3's `predict`, which says the same whatever it sees."""
+
+    def __init__(self, *actions: float) -> None:
+        self.actions = np.array(actions, np.float32)[:, np.newaxis]
+
+    def predict(self, observation: Any, state: Any = None, deterministic: bool = False) -> tuple[Any, Any]:
+        return (self.actions if np.ndim(observation) == 2 else self.actions[0]), "mine"
+
+
+def test_a_guarded_policy_plays_as_the_guarded_environment_does() -> None:
+    """The barrier before the policy's actions, and the same before the environment's."""
+    settings = build_config({**CONTENT, "safeguard": {"name": "barrier", "horizon": 40}}, "test").safeguard
+    assert settings is not None
+    env = gymnasium.make("saferl/CartPoleBalance-v0")
+    observation, _ = env.reset(seed=3)
+    copies = env.unwrapped.engine  # type: ignore[attr-defined]
+    policy = GuardedPolicy(Proposes(1.0), settings.build(copies), copies.present)
+    twin = cart_poles(1)
+    guarded = GuardedCopies(twin, settings.build(twin))
+    guarded.seed([3])
+    guarded.reset()
+    changed = 0
+    for _ in range(60):
+        action, state = policy.predict(observation, deterministic=True)
+        assert (action.shape, action.dtype, state) == ((1,), np.float32, "mine")
+        observation, _, _, _, info = env.step(action)
+        expected = guarded.step(np.ones((1, 1), np.float32))
+        np.testing.assert_array_equal(observation, expected.observation[0])
+        assert info["cost"] == 0.0
+        assert policy.last is not None
+        changed += int(policy.last.intervened[0])
+    assert changed > 10
+
+
+def test_a_guarded_policy_takes_many_observations_and_names_what_is_missing() -> None:
+    copies = cart_poles()
+    policy = GuardedPolicy(Proposes(0.2, 0.9, -3.0), HALF, copies.present)
+    action, _ = policy.predict(np.zeros((3, 4)))
+    np.testing.assert_allclose(action, [[0.2], [0.5], [-0.5]])
+
+    class Needs(BoxSafeguard):
+        requires = frozenset({"joint_velocity", "joint_velocitys"})
+
+    with pytest.raises(ConfigError, match="did you mean 'joint_velocity'"):
+        GuardedPolicy(Proposes(0.0), Needs(np.array([-1.0]), np.array([1.0])), copies.present)
+
+
+def test_the_ladder_and_the_slack_are_told() -> None:
+    settings = build_config(CONTENT, "test").safeguard
+    assert settings is not None
+    copies = cart_poles()
+    guarded = GuardedCopies(copies, settings.build(copies))
+    rungs, slacks = [], []
+    for _ in range(80):
+        found = guarded.step(np.ones((3, 1), np.float32)).extras
+        rungs.append(found["safeguard_rung"])
+        slacks.append(found["safeguard_slack"])
+    metrics = guarded.metrics()
+    shares = [metrics[f"safeguard/rung_{k}"] for k in range(guarded.safeguard.rungs)]
+    np.testing.assert_allclose(shares, np.bincount(np.ravel(rungs), minlength=len(shares)) / np.size(rungs))
+    assert 0.0 < shares[0] < 1.0
+    assert metrics["safeguard/slack"] == pytest.approx(np.mean(slacks))
+    assert "safeguard/rung_0" not in GuardedCopies(cart_poles(), HALF).metrics()
