@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.safety_runs import Judge, mean, note, ratio, whole
+from benchmarks.safety_runs import Judge, beyond, mean, note, ratio, whole
 
 TOPIC = "acs"
 RAW = "rows.csv"
@@ -27,7 +27,8 @@ ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 """Title, method and options."""
 ROBUST: dict[str, dict[str, Any]] = {
-    "heavier": {"env": {"disturbances": {"payload": 0.1}}},
+    "heavier": {"env": {"disturbances": {"mass": 1.1}}},
+    "lighter": {"env": {"disturbances": {"mass": 0.9}}},
     "slippery": {"env": {"disturbances": {"friction": 0.9}}},
     "grippy": {"env": {"disturbances": {"friction": 1.1}}},
     "noisy": {},
@@ -67,7 +68,7 @@ def claims() -> list[Claim]:
         claim(f"{arm}-rate", f"{title}: violating steps{shown}", target, 100 * mean(mine, "rate_on"), "%", note(title, mine))
     acs, usl, td3 = arms["acs"], arms["usl"], arms["td3"]
     claim("speed", "ACS: mean speed over the limit", ">= 0.85", mean(acs, "speed_on") / SPEED_LIMIT, "1")
-    claim("return-usl", "ACS: return over that of USL's loop", ">= 0.95", ratio(acs, usl, "return_on"), "1")
+    claim("return-usl", "ACS: return, less 95 % of that of USL's loop", ">= 0", beyond(acs, usl, "return_on", 0.95), "1")
     for other, least in (("td3", 0.05), ("qp_layer", 0.25)):
         text = f"violating steps of training after its first fifth, ACS's over those of {ARMS[other][0]}"
         claim(f"training-{other}", text, f"<= {least}", ratio(acs, arms[other], "violating_after_warmup"), "1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.safety_runs import Judge, mean, note, ratio, whole
+from benchmarks.safety_runs import Judge, beyond, mean, note, whole
 
 TOPIC = "ant_run"
 RAW = "rows.csv"
@@ -37,7 +37,8 @@ def claims() -> list[Claim]:
             f"ant-run-{name}", text, target, measured, unit, "deterministic", list(SEEDS), COMMAND, QUICK, 60, RAW, said
         )
 
-    targets = {"td3": ">= 0", "qp_layer": ">= 0", "acs": "< 2"}
+    # TD3's rate says whether the limits bind at all, and so what the comparison of returns is worth
+    targets = {"td3": ">= 50", "qp_layer": ">= 0", "acs": "< 2"}
     rates = [
         claim(f"{arm}-rate", f"{ARMS[arm]}: violating steps", target, 100 * mean(arms[arm], "rate_on"), "%",
               note(ARMS[arm], arms[arm]))
@@ -45,6 +46,8 @@ def claims() -> list[Claim]:
     ]  # fmt: skip
     return [
         *rates,
-        claim("return-td3", "ACS: return over TD3's", ">= 0.6", ratio(arms["acs"], arms["td3"], "return_on"), "1"),
-        claim("return-qp", "ACS: return over the QP layer's", ">= 1", ratio(arms["acs"], arms["qp_layer"], "return_on"), "1"),
+        claim("return-td3", "ACS: return, less 60 % of TD3's", ">= 0", beyond(arms["acs"], arms["td3"], "return_on", 0.6), "1"),
+        claim(
+            "return-qp", "ACS: return, less the QP layer's", ">= 0", beyond(arms["acs"], arms["qp_layer"], "return_on", 1), "1"
+        ),
     ]

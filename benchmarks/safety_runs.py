@@ -17,7 +17,7 @@ from saferl.experiment.run_folder import RunFolder
 
 from benchmarks.evidence import Row
 
-EPISODES, EVAL_SEED = 40, 12_345_000
+EPISODES, EVAL_SEED = 100, 12_345_000
 WARMUP = 0.2
 """Part of the training that is left out of what trainings cost: no learned safeguard has anything to go by yet."""
 OBSERVATION_NOISE, ACTION_NOISE = 0.01, 0.1
@@ -100,6 +100,14 @@ def mean(rows: list[Row], key: str) -> float:
 def ratio(rows: list[Row], others: list[Row], key: str) -> float:
     """Return a column's mean over that of other rows."""
     return mean(rows, key) / max(mean(others, key), 1e-9)
+
+
+def beyond(rows: list[Row], others: list[Row], key: str, share: float) -> float:
+    """Return a column's mean less a share of that of other rows: not below 0 where that share is reached.
+
+    A ratio of returns would say nothing where one of them is not above zero.
+    """
+    return mean(rows, key) - share * mean(others, key)
 
 
 def note(title: str, rows: list[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Disturbances for judging a policy: pushes, slippery ground, a payload, weak motors, a late controller.
+"""Disturbances for judging a policy: pushes, slippery ground, other masses, a payload, weak motors, a late controller.
 
 They work on every simulated task, beside what the task randomises itself, and are for evaluation: training goes on
 without. One class each; a new one is registered by being defined.
@@ -110,6 +110,22 @@ class Friction(Disturbance):
     def fields(self, model: mujoco.MjModel, base_body: str | None, present: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """See `Disturbance.fields`."""
         return {"geom_friction": present["geom_friction"] * self.strength}
+
+
+class Mass(Disturbance):
+    """Every body is that many times as heavy, its mass spread as before."""
+
+    name, unit, neutral, usual = "mass", "x", 1.0, (0.8, 0.9, 1.1, 1.2)
+    touches = ("body_mass", "body_inertia")
+
+    def __init__(self, strength: float) -> None:
+        super().__init__(strength)
+        if not self.strength:
+            raise TaskError("disturbance 'mass': bodies without mass cannot be simulated; the strength must be above 0")
+
+    def fields(self, model: mujoco.MjModel, base_body: str | None, present: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """See `Disturbance.fields`."""
+        return {name: present[name] * self.strength for name in self.touches}
 
 
 class Payload(Disturbance):

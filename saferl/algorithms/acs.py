@@ -32,7 +32,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional
 
-from saferl.algorithms.guarded_td3 import Corrected, GuardedTD3, GuardedTD3Settings
+from saferl.algorithms.guarded_td3 import TOUCHING, Corrected, GuardedTD3, GuardedTD3Settings
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.algorithms.registry import register_method
 from saferl.cost_critics import CostCritics
@@ -43,8 +43,6 @@ Array = np.ndarray[Any, Any]
 Correction = Literal["projection", "gradient"]
 GRADIENT_STEP, GRADIENT_STEPS = 0.05, 20
 """Of the loop that unrolls gradient steps (SafeRL-Kit's USL)."""
-TOUCHING = 1e-6
-"""What a risk may exceed its limit by, and how far below the limit is aimed: rounding of the networks' single precision."""
 LEAST_TOLERANCE = 1e-3
 """At which a falling tolerance that is to end at zero jumps there."""
 

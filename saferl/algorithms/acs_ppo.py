@@ -27,7 +27,7 @@ from pydantic import Field, PositiveInt
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from saferl.algorithms.guarded_td3 import Corrected
+from saferl.algorithms.guarded_td3 import TOUCHING, Corrected
 from saferl.algorithms.mixed_ppo import MixedPPO, MixedSettings, Standardized
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
@@ -142,16 +142,16 @@ class ACSPPO(MixedPPO):
         added, slopes = self._added(features, action)
         best, least = action.copy(), (added - room).max(axis=1)
         for _ in range(self.rounds):
-            ids = np.flatnonzero(least > 0.0)
+            ids = np.flatnonzero(least > TOUCHING)
             if not ids.size:
                 break
-            offsets = (room - added + np.einsum("nci,ni->nc", slopes, action))[ids]
+            offsets = (room - TOUCHING - added + np.einsum("nci,ni->nc", slopes, action))[ids]
             action[ids] = self._project(wanted[ids], slopes[ids], offsets).point
             added, slopes = self._added(features, action)
             excess = (added - room).max(axis=1)
             better = excess < least
             best[better], least[better] = action[better], excess[better]
-        return Corrected(best, (best != wanted).any(axis=1), least <= 0.0)
+        return Corrected(best, (best != wanted).any(axis=1), least <= TOUCHING)
 
     def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the upper policy's actions, corrected unless `corrects` says otherwise or corrections have not begun."""

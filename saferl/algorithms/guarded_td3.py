@@ -20,6 +20,8 @@ from saferl.replay import Batch
 from saferl_envs.errors import ConfigError, choose
 
 Array = np.ndarray[Any, Any]
+TOUCHING = 1e-6
+"""What a risk may exceed its limit by, and how far below the limit is aimed: rounding of the networks' single precision."""
 
 
 class Corrected(NamedTuple):

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     )
     evaluate.add_argument(
         "--disturb", action="append", metavar="all|NAME[=STRENGTH,...]",
-        help="a table of the policy under disturbances (push, friction, payload, motor_strength, latency); may be repeated",
+        help="a table of the policy under disturbances (push, friction, mass, payload, motor_strength, latency); repeatable",
     )  # fmt: skip
     evaluate.set_defaults(command=run, takes_overrides=True)
 

@@ -36,18 +36,18 @@ BASELINE = "ppo"
 
 
 def report(folder: BenchmarkFolder, grid: Grid, console: Console) -> Summary:
-    """Write ``report.md``, ``summary.json``, ``curves.png`` and ``improvement.png`` into the folder, and print the tables.
+    """Write ``report.md``, ``ranking.json``, ``curves.png`` and ``improvement.png`` into the folder, and print the tables.
 
     Raises:
         ConfigError: No run has finished, or a row is damaged.
     """
     summary = summarize(folder, grid)
     _draw(folder, grid, summary)
-    (folder.path / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (folder.path / "ranking.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder.path / "report.md").write_text(to_markdown(summary), encoding="utf-8")
     for table in to_tables(summary):
         console.print(table)
-    console.print(f"report {folder.path / 'report.md'}, and summary.json and pictures beside it", soft_wrap=True)
+    console.print(f"report {folder.path / 'report.md'}, and ranking.json and pictures beside it", soft_wrap=True)
     return summary
 
 

@@ -119,7 +119,7 @@ def test_a_real_grid_trains_evaluates_and_reports(tmp_path, capsys):
             assert float(row[f"cost_speed_{policy}"]) == report[policy]["constraints"]["speed"]["cost_mean"]
         assert (row["episodes"], row["timesteps"]) == ("3", "256")
     assert {r["method"] for r in rows(tmp_path / "out" / "curves.csv")} == {"ppo", "cat"}
-    for name in ("report.md", "summary.json", "curves.png", "improvement.png", "grid.yaml"):
+    for name in ("report.md", "ranking.json", "curves.png", "improvement.png", "grid.yaml"):
         assert (tmp_path / "out" / name).stat().st_size > 50
     assert "rank" in out
 
@@ -159,7 +159,7 @@ def test_a_failing_run_does_not_stop_the_others(fake, capsys):
     assert said.err.startswith("error: 1 of 4 runs failed: cat-halfcheetah_velocity-s0;")
     assert said.err.count("\n") == 1
     assert len(rows(fake.parent / "results.csv")) == 3
-    summary = json.loads((fake.parent / "summary.json").read_text())
+    summary = json.loads((fake.parent / "ranking.json").read_text())
     assert summary["runs"] == {"expected": 4, "found": 3, "missing": ["cat-halfcheetah_velocity-s0"]}
     (fake / "broken").write_text("")
     assert bench(fake) == 0
@@ -168,7 +168,7 @@ def test_a_failing_run_does_not_stop_the_others(fake, capsys):
 
 def test_the_report_follows_from_the_csv_files_alone(fake, capsys):
     assert bench(fake) == 0
-    names = ("report.md", "summary.json", "curves.png", "improvement.png")
+    names = ("report.md", "ranking.json", "curves.png", "improvement.png")
     before = {name: (fake.parent / name).read_bytes() for name in names}
     for name in names:
         (fake.parent / name).unlink()
@@ -182,7 +182,7 @@ def test_the_report_follows_from_the_csv_files_alone(fake, capsys):
 
 def test_the_ranking_puts_feasible_methods_first(fake):
     assert bench(fake) == 0
-    for found in json.loads((fake.parent / "summary.json").read_text())["policies"].values():
+    for found in json.loads((fake.parent / "ranking.json").read_text())["policies"].values():
         cat, ppo = found["tasks"]["halfcheetah_velocity"]["methods"]
         assert (cat["method"], cat["feasible"], cat["return_iqm"], cat["feasible_share"]) == ("cat", True, 2000.5, 1)
         assert (ppo["method"], ppo["feasible"], ppo["return_iqm"], ppo["feasible_share"]) == ("ppo", False, 3000.0, 0)
@@ -200,7 +200,7 @@ def test_published_results_set_the_scale_and_are_never_ranked(fake):
     reference = {"halfcheetah_velocity": {"theirs": {"return": 1000, "cost": 25}, "unsafe": {"return": 4000, "cost": 26}}}
     write_grid(fake.parents[1], reference=reference)  # no run depends on it, so the folder may be used again
     assert bench(fake) == 0
-    task = json.loads((fake.parent / "summary.json").read_text())["policies"]["deterministic"]["tasks"]["halfcheetah_velocity"]
+    task = json.loads((fake.parent / "ranking.json").read_text())["policies"]["deterministic"]["tasks"]["halfcheetah_velocity"]
     assert task["normalised_to_1"] == {"return": 1000.0, "source": "published: theirs"}
     assert [m["method"] for m in task["methods"]] == ["cat", "ppo"]
     assert [p["within_limit"] for p in task["published"]] == [True, False]

@@ -24,6 +24,10 @@ _RELAXATION = 1e-8
 """Weight of the distance against that of the squared excess of rows of length 1, where rows have to be relaxed."""
 _TINY = 1e-300
 _SETTINGS = {"primal_tol": 1e-10}
+_SOLVED, _INFEASIBLE = 1, -1
+"""Of the solver's verdicts; others say that it gave up."""
+_MET = 1e-7
+"""Excess of rows, scaled together to length 1, at which a relaxed answer counts as feasible where the solver had given up."""
 _MANY = 8
 """From so many points on one row's closed form is faster for all together than the solver for each."""
 
@@ -112,17 +116,23 @@ class PolytopeProjection:
         target = -point if self.box.weights is None else -self.box.weights * point
         rows = np.array(rows, np.float64, order="C")  # a copy: the solver takes no read-only views
         x, _, status, info = daqp.solve(self._metric, target, rows, upper, lower, np.zeros(size + m, np.int32), **_SETTINGS)
-        found.feasible[k] = status == 1
-        if not found.feasible[k] and m == 1:
+        solved = status == _SOLVED
+        if not solved and m == 1:
             self._one_row(found, np.array([k]), point[np.newaxis], rows, offsets)
             return
         multipliers = info["lam"][-m:]
-        if not found.feasible[k]:
+        if not solved:
             x, multipliers = self._relaxed(point, target, rows, upper, lower)
         x = np.minimum(np.maximum(x, self.box.low), self.box.high)
         found.point[k], found.row_multipliers[k] = x, multipliers
-        if not found.feasible[k]:
+        if not solved:
             found.slack[k] = np.maximum(rows @ x - offsets, 0.0)
+            gave_up = status != _INFEASIBLE
+            found.feasible[k] = gave_up and float(found.slack[k].max()) * self._scale(rows) <= _MET
+
+    def _scale(self, rows: FloatArray) -> float:
+        """Return the factor that makes the longest row's length 1."""
+        return float(1.0 / np.sqrt(max(float((rows * rows / self._metric.diagonal()).sum(axis=1).max()), _TINY)))
 
     def _relaxed(
         self, point: FloatArray, target: FloatArray, rows: FloatArray, upper: FloatArray, lower: FloatArray
@@ -134,7 +144,7 @@ class PolytopeProjection:
         """
         size, m = self.box.size, len(rows)
         prices = np.ones(m) if self._prices is None else self._prices / self._prices.max()
-        scale = 1.0 / np.sqrt(max(float((rows * rows / self._metric.diagonal()).sum(axis=1).max()), _TINY))
+        scale = self._scale(rows)
         endless = np.full(m, _ENDLESS)
         x, _, status, info = daqp.solve(
             np.diag(np.concatenate((self._metric.diagonal(), prices / _RELAXATION))),
