@@ -34,16 +34,22 @@ def train_and_evaluate(
         cli = [sys.executable, "-m", "saferl.cli"]
         quiet = ["--quiet", "--threads", "1", "--video.seconds", "0", "--evaluation.times", "0"]
         began = time.monotonic()
-        _call([*cli, "train", config, "--seed", str(seed), "--run-dir", str(run), *quiet, *options], variables)
+        call([*cli, "train", config, "--seed", str(seed), "--run-dir", str(run), *quiet, *options], variables)
         seconds = time.monotonic() - began
         imports = [f"--import={name}" for name in variables.get("SAFERL_BENCHMARK_IMPORTS", "").split() if name]
-        _call([*cli, "evaluate", str(run), "--checkpoint", "last", "--episodes", str(episodes), *imports], variables)
+        call([*cli, "evaluate", str(run), "--checkpoint", "last", "--episodes", str(episodes), *imports], variables)
         report: Report = json.loads((run / "report.json").read_text())
     return report, seconds
 
 
-def _call(command: list[str], environment: Mapping[str, str]) -> None:
-    result = subprocess.run(command, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def call(command: list[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command quietly, in one thread where no environment says otherwise.
+
+    Raises:
+        RuntimeError: It fails; with what it said.
+    """
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"} if environment is None else environment
+    result = subprocess.run(command, check=False, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)}: {result.stderr.decode()}")
 

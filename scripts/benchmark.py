@@ -19,6 +19,7 @@ TOPICS = (
     "calibration",
     "cat",
     "catch",
+    "composition",
     "correctness",
     "foreign",
     "fresh",
