@@ -86,6 +86,7 @@ def claims() -> list[Claim]:
                 worst = max(float(row[f"violating_{name}_{policy}"]) for row in mine)
                 said = f"cart-pole, {title} {text}: violating steps, worst seed"
                 found.append(
-                    Claim(f"composition-{arm}-{policy}-{name}", said, target, 100 * worst, "%", policy, list(SEEDS), COMMAND, QUICK, 5, RAW, note)
+                    Claim(f"composition-{arm}-{policy}-{name}", said, target, 100 * worst, "%", policy, list(SEEDS),
+                          COMMAND, QUICK, 5, RAW, note)
                 )  # fmt: skip
     return found

@@ -48,7 +48,7 @@ AGAIN = {
     "hopper_velocity": ("reload", "cat", "cpo", "p3o"),
     "walker2d_velocity": ("reload", "cpo", "p3o"),
 }
-"""Methods whose first configuration was replaced, after some rows of it or of others on the body, which `first_tries.csv` keeps."""
+"""Methods whose first configuration was replaced, after rows of it or of others on the body: `first_tries.csv` keeps these."""
 ONCE_MORE = {"walker2d_velocity": ("ppo_lag", "pid_lag")}
 """Methods whose second configuration was replaced, too, after its three rows, which `second_tries.csv` keeps."""
 
