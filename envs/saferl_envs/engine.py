@@ -183,6 +183,22 @@ class Engine:
         Raises:
             TaskError: The actions' shape is wrong or a number is not finite.
         """
+        bad, idle = self._act(actions, ids)
+        return self._transition(bad, idle)
+
+    def step_values(self, actions: ArrayLike, ids: IntArray | None = None) -> tuple[FloatArray, BoolArray]:
+        """Advance as `step` does and return constraint values (N, K) and who diverged (N,) alone, for looking ahead.
+
+        No reward, observation or cost is made. Divergences are not reported.
+        """
+        bad, idle = self._act(actions, ids)
+        values, diverged = self.values(), np.zeros(self.num_envs, np.bool_)
+        diverged[bad] = True
+        self._advance_memory(idle)
+        return values, diverged
+
+    def _act(self, actions: ArrayLike, ids: IntArray | None) -> tuple[IntArray, IntArray | None]:
+        """Take actions, step physics and bring signals up to date; return who diverged, and who was not to be advanced."""
         action = np.array(actions, copy=True)
         if action.shape != (self.num_envs, self.action_space.shape[0]):
             raise TaskError(f"actions have shape {action.shape}, expected {(self.num_envs, self.action_space.shape[0])}")
@@ -207,10 +223,9 @@ class Engine:
         bad = self.simulation.step(ids, late)
         self.steps[self._all if ids is None else ids] += 1
         signals.update()
-        if idle is None or kept is None:
-            return self._transition(bad)
-        signals.put_back(idle, kept)
-        return self._transition(bad, idle)
+        if idle is not None and kept is not None:
+            signals.put_back(idle, kept)
+        return bad, idle
 
     def _disturb(self, ids: IntArray | None) -> None:
         which = self._all if ids is None else ids
@@ -304,16 +319,20 @@ class Engine:
         if idle is not None:
             cost[idle] = 0.0
         self.episode_cost += cost
-        if self.memory:
-            before, self.memory = self.memory, task.advance(self.memory, view, self._noise(self._all))
-            if idle is not None:
-                for key, array in self.memory.items():
-                    array[idle] = before[key][idle]
-            self.signals.show_memory(self.memory)
+        self._advance_memory(idle)
         return Transition(
             self.observe(), reward, terms, terminated, truncated, evaluation.values, evaluation.costs,
             evaluation.violated, cost, self.episode_cost.copy(), diverged,
         )  # fmt: skip
+
+    def _advance_memory(self, idle: IntArray | None) -> None:
+        if not self.memory:
+            return
+        before, self.memory = self.memory, self.task.advance(self.memory, self.signals.view, self._noise(self._all))
+        if idle is not None:
+            for key, array in self.memory.items():
+                array[idle] = before[key][idle]
+        self.signals.show_memory(self.memory)
 
 
 def _substeps(task: Task, timestep: float) -> int:

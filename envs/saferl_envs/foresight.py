@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from saferl_envs.engine import Engine
 from saferl_envs.signals import FloatArray, IntArray
-from saferl_envs.simulation import Divergence
 
 DIVERGED = 1e6
 """The value of every constraint in a branch whose physics broke down."""
@@ -60,9 +57,7 @@ class Foresight:
         """
         flat = actions.reshape(len(self._parents), -1)
         ids = None if self._chosen.all() else np.flatnonzero(self._chosen)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Divergence)  # of what does not happen
-            taken = self.copies.step(flat, ids)
-        self._diverged |= taken.diverged
-        values = np.where(self._diverged[:, np.newaxis], DIVERGED, taken.values)
+        found, diverged = self.copies.step_values(flat, ids)
+        self._diverged |= diverged
+        values = np.where(self._diverged[:, np.newaxis], DIVERGED, found)
         return values.reshape(self.engine.num_envs, self.branches, -1)
