@@ -34,6 +34,8 @@ ROBUST: dict[str, dict[str, Any]] = {
     "noisy": {},
 }
 JUDGE = Judge(disturbed=ROBUST)
+EVALUATIONS_IN_ALL = 40
+"""Every 5,000 steps, as in the author's logs."""
 
 
 def run(quick: bool) -> None:
@@ -47,7 +49,7 @@ def run(quick: bool) -> None:
 
 def _job(arm: str, seed: int, steps: int, prefix: str = "") -> Job:
     _, method, options = ARMS[arm]
-    return Job(prefix + arm, f"{method}/{TASK}", seed, steps, options)
+    return Job(prefix + arm, f"{method}/{TASK}", seed, steps, options, EVALUATIONS_IN_ALL)
 
 
 def claims() -> list[Claim]:
@@ -65,6 +67,8 @@ def claims() -> list[Claim]:
         mine = arms[arm]
         target = ">= 60" if arm == "td3" else "<= 2" if arm in ("acs", "acs_ppo") else ">= 0"
         shown = "" if arm in ("td3", "acs", "acs_ppo") else " (reported, no target)"
+        rate = 100 * mean(mine, "rate_evaluated")
+        claim(f"{arm}-evaluated", f"{title}: violating steps, mean of the last 20 evaluations{shown}", target, rate, "%")
         claim(f"{arm}-rate", f"{title}: violating steps{shown}", target, 100 * mean(mine, "rate_on"), "%", note(title, mine))
     acs, usl, td3 = arms["acs"], arms["usl"], arms["td3"]
     claim("speed", "ACS: mean speed over the limit", ">= 0.85", mean(acs, "speed_on") / SPEED_LIMIT, "1")

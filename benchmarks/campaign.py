@@ -31,6 +31,7 @@ class Job:
         seed: Seed of the training.
         steps: Its length.
         options: Further options of the command line.
+        evaluations: How often the policy is evaluated during training, evenly spaced, over ten episodes each.
     """
 
     arm: str
@@ -38,13 +39,15 @@ class Job:
     seed: int
     steps: int
     options: tuple[str, ...] = ()
+    evaluations: int = 0
 
 
 def train(job: Job, runs: Path, threads: int = 1) -> Path:
     """Train a run, go on with it where it was killed, or leave it if it has finished; return its folder."""
     path = runs / f"{job.arm}-s{job.seed}"
     own = ["--seed", str(job.seed), "--total-timesteps", str(job.steps), "--threads", str(threads)]
-    own += ["--torch-threads", str(threads), "--evaluation.times", "0", "--video.seconds", "0", *job.options]
+    own += ["--torch-threads", str(threads), "--evaluation.times", str(job.evaluations), "--video.seconds", "0", *job.options]
+    own += ["--evaluation.episodes", "10"] if job.evaluations else []
     cli = [sys.executable, "-m", "saferl.cli"]
     if (path / "config.yaml").exists():
         run = RunFolder.open(path)

@@ -20,6 +20,8 @@ from benchmarks.evidence import Row
 EPISODES, EVAL_SEED = 100, 12_345_000
 WARMUP = 0.2
 """Part of the training that is left out of what trainings cost: no learned safeguard has anything to go by yet."""
+EVALUATIONS = 20
+"""At the end of a training that count, where there are any."""
 OBSERVATION_NOISE, ACTION_NOISE = 0.01, 0.1
 SAFEGUARD = ("intervention_rate", "infeasible_rate", "verified_rate", "solve_ms")
 
@@ -42,6 +44,8 @@ class Judge:
         config = run.config()
         model: Any = load_model(config, run.checkpoint("last"))
         found = {**self.training(run.progress, config.total_timesteps)}
+        if config.evaluation.times:
+            found["rate_evaluated"] = self.evaluated(run.path / "evaluations.csv")
         found |= {f"{key}_on": value for key, value in self.played(config, model).items()}
         for name, changes in self.disturbed.items():
             found[f"rate_{name}"] = self.played(changed(config, dict(changes)), model, noisy=not changes)["rate"]
@@ -69,6 +73,13 @@ class Judge:
         if self.constraint is not None:
             violating = episodes.violating_steps[:, names.index(self.constraint)]
         return found | {"rate": round(float(violating.sum() / episodes.lengths.sum()), 6)}
+
+    def evaluated(self, evaluations: Path) -> float:
+        """Return the mean share of violating steps of the last `EVALUATIONS` evaluations during training."""
+        key = "violation_rate" if self.constraint is None else f"constraint/{self.constraint}/violation_rate"
+        with evaluations.open(newline="") as file:
+            rates = [float(row[key]) for row in csv.DictReader(file)]
+        return round(statistics.mean(rates[-EVALUATIONS:]), 6)
 
     def training(self, progress: Path, total: int) -> dict[str, float]:
         """Return violating steps of the training, all and after the warm-up, and means of its last tenth."""
