@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -76,10 +76,11 @@ def training_lines(report: Report) -> list[str]:
     """Return how much the training swung, as a Markdown table; nothing where its log does not say."""
     if not report.get("training"):
         return []
-    head = ("quantity", *METRICS.values())
+    keys = [key for key in METRICS if any(key in metrics for metrics in report["training"].values())]
+    head = ("quantity", *(METRICS[key] for key in keys))
     lines = ["## Training: reward per step and costs, iteration by iteration", ""]
     for key, part in (("training", "half"), ("training_end", "fifth")):
-        rows = [f"| {name} | {' | '.join(shown(metrics))} |" for name, metrics in report.get(key, {}).items()]
+        rows = [f"| {name} | {' | '.join(shown(metrics, keys))} |" for name, metrics in report.get(key, {}).items()]
         lines += [f"Of its last {part}:", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows, ""]
     return lines
 
@@ -108,9 +109,9 @@ def to_tables(report: Report) -> list[Table]:
     return tables
 
 
-def shown(metrics: Mapping[str, float]) -> list[str]:
-    """Return a training's metrics as cells of a table, in the order of `METRICS`."""
-    return [f"{metrics[key]:.4g}" if key in metrics else "-" for key in METRICS]
+def shown(metrics: Mapping[str, float], keys: Collection[str] = tuple(METRICS)) -> list[str]:
+    """Return some of a training's metrics as cells of a table, ``-`` for those that it does not have."""
+    return [f"{metrics[key]:.4g}" if key in metrics else "-" for key in keys]
 
 
 def _percent(share: float) -> str:
