@@ -84,6 +84,7 @@ def test_nothing_is_overwritten_and_a_changed_run_is_refused(run: RunFolder, tmp
     (tmp_path / "out/mine.txt").write_text("mine")
     with pytest.raises(CheckpointError, match="not an empty folder"):
         export(run.path, tmp_path / "out")
+    evaluate(run.path, episodes=2)
     (run.path / "report.md").write_text("better than it was")
     with pytest.raises(CheckpointError, match=r"report\.md is not the file that was sealed"):
         export(run.path, tmp_path / "other")
