@@ -126,7 +126,9 @@ def table() -> list[str]:
     for method, title in METHODS.items():
         cells = [_cell(rows_of(method, task), target) for task, (_, target) in TASKS.items()]
         lines.append("| " + " | ".join([title, *cells]) + " |")
-    return lines
+    limited = [(method, task) for method in METHODS if method != UNCONSTRAINED for task in TASKS]
+    held = sum(_cell(rows_of(method, task), TASKS[task][1]).startswith("**") for method, task in limited)
+    return [*lines, "", f"{held} of {len(limited)} cells with a limit keep it and reach the curve."]
 
 
 def _cell(rows: list[Row], target: float) -> str:

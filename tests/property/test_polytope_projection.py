@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import daqp
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -252,3 +253,25 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         PolytopeProjection(-np.ones(2), np.ones(2))(np.zeros((1, 2)), np.zeros((3, 2)), np.zeros(2))
     with pytest.raises(ConfigError, match="level"):
         ChanceProjection(-np.ones(2), np.ones(2), 1, 0.4)
+
+
+@pytest.mark.parametrize(("offset", "feasible"), [(0.3, True), (-5.0, False)])
+def test_a_solver_that_gives_up_is_not_taken_for_one_that_finds_no_point(
+    monkeypatch: pytest.MonkeyPatch, offset: float, feasible: bool
+) -> None:
+    """The first solve gives up (iteration limit); the relaxed one then tells whether there is a point."""
+    solve, calls = daqp.solve, []
+
+    def gives_up(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        x, value, status, info = solve(*args, **kwargs)
+        return x, value, -4 if len(calls) == 1 else status, info
+
+    project = PolytopeProjection(-np.ones(2), np.ones(2))
+    point, rows = np.array([[0.9, 0.8]]), np.array([[1.0, 1.0], [1.0, -2.0]])
+    expected = project(point, rows, np.array([offset, 1.0]))
+    monkeypatch.setattr("saferl_controllers.projection.fast.daqp.solve", gives_up)
+    found = project(point, rows, np.array([offset, 1.0]))
+    assert found.feasible.tolist() == expected.feasible.tolist() == [feasible]
+    np.testing.assert_allclose(found.point, expected.point, atol=1e-6)
+    assert (found.slack.max() > 0.0) == (not feasible)

@@ -127,8 +127,10 @@ class PolytopeProjection:
         found.point[k], found.row_multipliers[k] = x, multipliers
         if not solved:
             found.slack[k] = np.maximum(rows @ x - offsets, 0.0)
-            gave_up = status != _INFEASIBLE
-            found.feasible[k] = gave_up and float(found.slack[k].max()) * self._scale(rows) <= _MET
+            if status != _INFEASIBLE and float(found.slack[k].max()) * self._scale(rows) <= _MET:
+                found.slack[k] = 0.0
+            else:
+                found.feasible[k] = False
 
     def _scale(self, rows: FloatArray) -> float:
         """Return the factor that makes the longest row's length 1."""
