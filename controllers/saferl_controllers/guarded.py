@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from saferl_controllers.safeguard import Safeguard, Safeguarded
+from saferl_controllers.meter import SafeguardMeter
+from saferl_controllers.safeguard import TOLD, Safeguard, Safeguarded, told_by
 from saferl_envs.copies import Copies, Observation, Renderer, Transition, clip_actions
 from saferl_envs.errors import ConfigError, choose
 from saferl_envs.signals import FloatArray, IntArray, Signals
@@ -41,15 +42,9 @@ class GuardedCopies:
         self.num_envs, self.constraints = copies.num_envs, copies.constraints
         self.control_timestep, self.max_episode_steps = copies.control_timestep, copies.max_episode_steps
         self.reward_names = copies.reward_names
-        width = copies.action_space.shape
-        flags = ("intervened", "safeguard_feasible", "safeguard_slack", "safeguard_verified", "safeguard_rung")
-        self.extras: Mapping[str, tuple[int, ...]] = {
-            **copies.extras,
-            "action_proposed": width,
-            "action_executed": width,
-            **dict.fromkeys(flags, ()),
-        }
-        self._seen = _Seen(safeguard.rungs)
+        actions = dict.fromkeys(("action_proposed", "action_executed"), copies.action_space.shape)
+        self.extras: Mapping[str, tuple[int, ...]] = {**copies.extras, **dict.fromkeys(TOLD, ()), **actions}
+        self._seen = SafeguardMeter(safeguard.rungs)
         self._episode = {key: np.zeros(copies.num_envs) for key in ("intervention_rate", "infeasible_rate", "correction")}
         self._steps = np.zeros(copies.num_envs, np.int64)
 
@@ -93,15 +88,7 @@ class GuardedCopies:
         found = self.safeguard.filter(self.copies.present(), proposed)
         self._note(found, proposed, time.perf_counter() - began, ids)
         transition = self.copies.step(found.action, ids)
-        told = {
-            "action_proposed": proposed,
-            "action_executed": found.action,
-            "intervened": found.intervened,
-            "safeguard_feasible": found.feasible,
-            "safeguard_slack": found.slack,
-            "safeguard_verified": found.verified,
-            "safeguard_rung": found.rung,
-        }
+        told = told_by(found, proposed)
         return transition._replace(extras={**transition.extras, **told})
 
     def _note(self, found: Safeguarded, proposed: FloatArray, seconds: float, ids: IntArray | None) -> None:
@@ -136,38 +123,3 @@ class GuardedCopies:
     def close(self) -> None:
         """Free what the copies hold."""
         self.copies.close()
-
-
-class _Seen:
-    """Sums over steps of what a safeguard with so many rungs did."""
-
-    def __init__(self, rungs: int) -> None:
-        self._rungs = rungs
-        self._sums: dict[str, float] = {}
-        self._actions = self._calls = 0
-
-    def add(self, found: Safeguarded, moved: FloatArray, seconds: float, which: Any) -> None:
-        """Note what became of the copies `which`, whose actions were moved by (N,), and how long all of it took."""
-        sums = {
-            "intervention_rate": found.intervened[which].sum(),
-            "correction": moved[which].sum(),
-            "infeasible_rate": (~found.feasible[which]).sum(),
-            "verified_rate": found.verified[which].sum(),
-            "slack": found.slack[which].sum(),
-        }
-        if self._rungs > 1:
-            sums |= {f"rung_{k}": (found.rung[which] == k).sum() for k in range(self._rungs)}
-        for key, value in sums.items():
-            self._sums[key] = self._sums.get(key, 0.0) + float(value)
-        self._sums["solve_ms"] = self._sums.get("solve_ms", 0.0) + 1e3 * seconds
-        self._actions += len(moved[which])
-        self._calls += 1
-
-    def take(self) -> dict[str, float]:
-        """Return means over actions (``solve_ms``: over calls, each of all copies), and begin anew."""
-        means = {
-            f"safeguard/{key}": total / (self._calls if key == "solve_ms" else max(self._actions, 1))
-            for key, total in self._sums.items()
-        }
-        self._sums, self._actions, self._calls = {}, 0, 0
-        return means

@@ -6,7 +6,7 @@ A safeguard is not a controller: it corrects, it does not decide what to do. It 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,19 @@ class Safeguarded(NamedTuple):
     intervened: BoolArray
     verified: BoolArray
     rung: IntArray
+
+
+TOLD = (
+    "action_proposed", "action_executed", "intervened", "safeguard_feasible", "safeguard_slack", "safeguard_verified",
+    "safeguard_rung",
+)  # fmt: skip
+"""Keys of a step's info behind a safeguard."""
+
+
+def told_by(found: Safeguarded, proposed: FloatArray) -> dict[str, Any]:
+    """Return what a step's info says of a correction, by the keys `TOLD`, with a first axis of copies."""
+    said = (proposed, found.action, found.intervened, found.feasible, found.slack, found.verified, found.rung)
+    return dict(zip(TOLD, said, strict=True))
 
 
 class Safeguard(ABC):

@@ -7,8 +7,9 @@ taken, an action must satisfy::
 
 Above the tolerated rate delta it must take back a share alpha of the excess, below it may spend as much of what is left. With
 alpha = 1 this is the usual fixed threshold of a safety critic, ``U(s, a) <= delta`` (SQRL, USL). An action that does not is
-moved to the closest one that does by the critic's slope: the exact projection onto a half-space in the action box, repeated
-where the critic bends. The actor is drawn the same way by a penalty on what it exceeds, so that it stops needing corrections.
+moved to the closest one that does by the critic's slope: the exact projection onto a half-space in the action box. Where the
+critic bends, what was found is projected again by the slope there, the paper's "quasi-Newton"; `risk_search` has the ladder.
+The actor is drawn the same way by a penalty on what it exceeds, so that it stops needing corrections.
 
 Both are of the guarded policy. U looks ahead to the target actor's action with its correction, and u is what U, by its slow
 copy, says of such actions: a critic of the unguarded policy finds hardly a safe action where that policy is reckless. Risk
@@ -32,17 +33,16 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from stable_baselines3.common.utils import polyak_update
 from torch.nn import functional
 
-from saferl.algorithms.guarded_td3 import TOUCHING, Corrected, GuardedTD3, GuardedTD3Settings
+from saferl.algorithms.guarded_td3 import GuardedTD3, GuardedTD3Settings
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.algorithms.registry import register_method
+from saferl.algorithms.risk_search import RUNGS, RiskSearch
 from saferl.cost_critics import CostCritics
 from saferl.replay import Batch
-from saferl_controllers.projection.half_space import project_half_space_in_box
+from saferl_controllers.safeguard import Safeguarded
 
 Array = np.ndarray[Any, Any]
 Correction = Literal["projection", "gradient"]
-GRADIENT_STEP, GRADIENT_STEPS = 0.05, 20
-"""Of the loop that unrolls gradient steps (SafeRL-Kit's USL)."""
 LEAST_TOLERANCE = 1e-3
 """At which a falling tolerance that is to end at zero jumps there."""
 
@@ -60,6 +60,7 @@ class ACS(GuardedTD3):
         correction: ``projection``; or ``gradient``, up to 20 normalised gradient steps of 0.05 as in USL, for comparison.
         rounds: Projections at most per action.
         trust: How far an action is moved at most per projection, each of its numbers; actions are scaled to [-1, 1].
+        samples: How many further actions are tried where projections do not suffice.
         pressure: kappa, of the actor's penalty on what its action exceeds: reward per discounted violating step.
         safety_gamma: Discount of violations.
         safety_tau: Share by which the slow safety critic moves per gradient step.
@@ -67,6 +68,7 @@ class ACS(GuardedTD3):
         **kwargs: Further arguments of `GuardedTD3`.
     """
 
+    rungs = RUNGS
     safety: CostCritics
     safety_target: CostCritics
     safety_value: CostCritics
@@ -83,6 +85,7 @@ class ACS(GuardedTD3):
         correction: Correction = "projection",
         rounds: int = 4,
         trust: float = 0.5,
+        samples: int = 16,
         pressure: float = 5.0,
         safety_gamma: float = 0.95,
         safety_tau: float = 0.02,
@@ -91,7 +94,7 @@ class ACS(GuardedTD3):
     ) -> None:
         self.alpha, self.tolerance, self.tolerance_start = alpha, tolerance, tolerance_start
         self.tolerance_fraction, self.correction = tolerance_fraction, correction
-        self.rounds, self.trust, self.pressure = rounds, trust, pressure
+        self.rounds, self.trust, self.samples, self.pressure = rounds, trust, samples, pressure
         self.safety_gamma, self.safety_tau, self.safety_net_arch = safety_gamma, safety_tau, tuple(safety_net_arch)
         super().__init__(policy, env, *args, **kwargs)
 
@@ -108,6 +111,7 @@ class ACS(GuardedTD3):
 
         self.safety, self.safety_value = critic(both), critic(width)
         self.safety_target = copy.deepcopy(self.safety)
+        self._samples = np.random.default_rng(0).uniform(-1.0, 1.0, (self.samples, both - width))
 
     @property
     def bar(self) -> float:
@@ -120,44 +124,19 @@ class ACS(GuardedTD3):
         fallen: float = max(self.tolerance_start, end) ** (1.0 - share) * end**share
         return fallen
 
-    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Corrected:
-        """Return what is executed in place of proposed actions; see `GuardedTD3.correct`."""
+    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Safeguarded:
+        """Return what is executed in place of proposed actions; see `GuardedTD3.correct`, and `risk_search` for the rungs."""
         features, tolerance = self._features(observations), self.tolerance if plays else self.bar
         with th.no_grad():
             limit = self._limit(features, tolerance)[:, 0].cpu().double().numpy()
-        wanted = np.asarray(proposed, np.float64)
-        action = wanted.copy()
-        risk, slope = self._risk(features, action)
-        best, least = action.copy(), risk - limit
-        usual = self.rounds if self.correction == "projection" else GRADIENT_STEPS
-        for _ in range(usual if rounds is None else rounds):
-            if (least <= TOUCHING).all():
-                break
-            if self.correction == "projection":
-                moved = self._projected(wanted, action, risk - limit, slope, tolerance)
-            else:
-                steepest = np.maximum(np.abs(slope).max(axis=1, keepdims=True), 1e-12)
-                moved = np.clip(action - GRADIENT_STEP * slope / steepest, -1.0, 1.0)
-            action = np.where((least > TOUCHING)[:, np.newaxis], moved, action)
-            risk, slope = self._risk(features, action)
-            better = risk - limit < least
-            best[better], least[better] = action[better], (risk - limit)[better]
-        return Corrected(best.astype(np.float32), (best != wanted).any(axis=1), least <= TOUCHING)
-
-    def _projected(self, wanted: Array, action: Array, excess: Array, slope: Array, tolerance: float) -> Array:
-        """Return the next actions (N, na): the wanted ones, moved until the risk linearised at `action` is met.
-
-        Where it cannot be met all actions have to give is asked for, but no more than a share ``gain / (gain + delta)`` of it:
-        somewhere all actions are about as bad, and what little the critic tells them apart by is no reason to fling about.
-        """
-        low, high = -np.ones(wanted.shape[1]), np.ones(wanted.shape[1])
-        offsets = np.einsum("ni,ni->n", slope, action) - excess - TOUCHING
-        found = project_half_space_in_box(wanted, slope, offsets, low, high)
-        gain = np.einsum("ni,ni->n", slope, wanted - found.point)
-        share = np.where(found.feasible, 1.0, gain / np.maximum(gain + tolerance, 1e-12))
-        moved = wanted + share[:, np.newaxis] * (found.point - wanted)
-        near: Array = action + np.clip(moved - action, -self.trust, self.trust)
-        return near
+        search = RiskSearch(_SlowRisk(self, features), np.asarray(proposed, np.float64), limit, tolerance)
+        if self.correction == "gradient":
+            search.unroll()
+        else:
+            search.project(self.rounds if rounds is None else rounds, self.trust)
+            if rounds is None:
+                search.sample(self._samples)
+        return search.answer()
 
     def following(self, batch: Batch) -> th.Tensor:
         """Return what would be executed in a batch's next states; USL's loop looks ahead to uncorrected actions."""
@@ -202,21 +181,38 @@ class ACS(GuardedTD3):
         usual: th.Tensor = self.safety_value(features).clamp(0.0, 1.0)
         return (1.0 - self.alpha) * usual + self.alpha * bar
 
-    def _risk(self, features: th.Tensor, actions: Array) -> tuple[Array, Array]:
-        """Return the slow critic's risk of actions, (N,), and its slope, (N, na)."""
-        inputs = th.as_tensor(actions, dtype=th.float32, device=self.device).requires_grad_()
-        with th.enable_grad():
-            risk = self.safety_target(th.cat((features, inputs), dim=1))[:, 0]
-            (slope,) = th.autograd.grad(risk.sum(), inputs)
-        return risk.detach().cpu().double().numpy(), slope.cpu().double().numpy()
-
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "safety", "safety_target", "safety_value"]
+        return [*super()._excluded_save_params(), "safety", "safety_target", "safety_value", "_samples"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
         own = ["safety", "safety.optimizer", "safety_value", "safety_value.optimizer", "safety_target"]
         return [*modules, *own], variables
+
+
+class _SlowRisk:
+    """What the slow critic says of actions in some states."""
+
+    def __init__(self, model: ACS, features: th.Tensor) -> None:
+        self._critic, self._features, self._device = model.safety_target, features, model.device
+
+    def __call__(self, ids: Array, actions: Array) -> tuple[Array, Array]:
+        """Return the risk (K,) of actions (K, na) in the states `ids` (K,), and its slope (K, na)."""
+        inputs = th.as_tensor(actions, dtype=th.float32, device=self._device).requires_grad_()
+        with th.enable_grad():
+            risk = self._critic(th.cat((self._of(ids), inputs), dim=1))[:, 0]
+            (slope,) = th.autograd.grad(risk.sum(), inputs)
+        return risk.detach().cpu().double().numpy(), slope.cpu().double().numpy()
+
+    def alone(self, ids: Array, actions: Array) -> Array:
+        """Return the risk only."""
+        with th.no_grad():
+            inputs = th.as_tensor(actions, dtype=th.float32, device=self._device)
+            risk: Array = self._critic(th.cat((self._of(ids), inputs), dim=1))[:, 0].cpu().double().numpy()
+        return risk
+
+    def _of(self, ids: Array) -> th.Tensor:
+        return self._features if len(ids) == len(self._features) else self._features[ids]
 
 
 @register_method(
@@ -242,6 +238,7 @@ class ACSSettings(GuardedTD3Settings):
     correction: Correction = "projection"
     rounds: PositiveInt = 4
     trust: PositiveFloat = 0.5
+    samples: int = Field(16, ge=0, le=1024)
     pressure: float = Field(5.0, ge=0)
     safety_gamma: float = Field(0.95, ge=0, lt=1)
     safety_tau: float = Field(0.02, gt=0, le=1)

@@ -27,13 +27,14 @@ from pydantic import Field, PositiveInt
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional
 
-from saferl.algorithms.guarded_td3 import TOUCHING, Corrected
+from saferl.algorithms.learned_safeguard import TOUCHING, LearnedSafeguard, untouched
 from saferl.algorithms.mixed_ppo import MixedPPO, MixedSettings, Standardized
 from saferl.algorithms.ppo import ConstrainedPPO
 from saferl.algorithms.registry import register_method
 from saferl.cost_critics import CostCritics
 from saferl.rollout_tensors import Rollout
 from saferl_controllers.projection.fast import PolytopeProjection
+from saferl_controllers.safeguard import Safeguarded
 from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +56,7 @@ class AdvantageCritics(CostCritics):
         self.register_buffer("allowed", th.full((members,), th.inf, dtype=th.float64))
 
 
-class ACSPPO(MixedPPO):
+class ACSPPO(LearnedSafeguard, MixedPPO):
     """PPO behind a chance-constraint safeguard that it learns.
 
     Args:
@@ -68,14 +69,11 @@ class ACSPPO(MixedPPO):
         safety_net_arch: Hidden widths of the advantage networks.
         **kwargs: Further arguments of `MixedPPO`.
 
-    Attributes:
-        corrects: Whether `predict` corrects actions too; set it to False to see the upper policy alone.
-
     Raises:
         ConfigError: Actions are not a Box, or a constraint is not one to stay below.
     """
 
-    corrects: bool = True
+    rungs = 4
     advantage_critics: AdvantageCritics
 
     def __init__(
@@ -96,7 +94,6 @@ class ACSPPO(MixedPPO):
         self.alpha, self.warmup_fraction, self.rounds, self.pressure = alpha, warmup_fraction, rounds, pressure
         self.safety_net_arch = tuple(safety_net_arch)
         self._executed: list[Array] = []
-        self._sums, self._seen = np.zeros(4), 0
         super().__init__(policy, env, *args, **kwargs)
 
     def set_limits(self, limits: list[float], senses: list[str]) -> None:
@@ -129,8 +126,11 @@ class ACSPPO(MixedPPO):
         """Return what the upper policy climbs."""
         return reward - self.pressure * costs.sum(dim=1)
 
-    def correct(self, observations: Any, proposed: Array) -> Corrected:
-        """Return what is executed in place of proposed actions (N, na), in the environment's unit."""
+    def correct(self, observations: Any, proposed: Array) -> Safeguarded:
+        """Return what is executed in place of proposed actions (N, na), in the environment's unit.
+
+        The rungs of the ladder: 0 the proposal, 1 the projection, 2 projections with slopes taken anew, 3 the least excess.
+        """
         features = self._features(observations)
         with th.no_grad():
             used = self.cost_critics(features).cpu().double().numpy()
@@ -140,8 +140,8 @@ class ACSPPO(MixedPPO):
         wanted = np.clip(np.asarray(proposed, np.float64), low, high)
         action = wanted.copy()
         added, slopes = self._added(features, action)
-        best, least = action.copy(), (added - room).max(axis=1)
-        for _ in range(self.rounds):
+        best, least, rung = action.copy(), (added - room).max(axis=1), np.zeros(len(wanted), np.intp)
+        for k in range(self.rounds):
             ids = np.flatnonzero(least > TOUCHING)
             if not ids.size:
                 break
@@ -150,8 +150,10 @@ class ACSPPO(MixedPPO):
             added, slopes = self._added(features, action)
             excess = (added - room).max(axis=1)
             better = excess < least
-            best[better], least[better] = action[better], excess[better]
-        return Corrected(best, (best != wanted).any(axis=1), least <= TOUCHING)
+            best[better], least[better], rung[better] = action[better], excess[better], min(k + 1, 2)
+        feasible = least <= TOUCHING
+        slack, intervened = np.where(feasible, 0.0, least), (best != wanted).any(axis=1)
+        return Safeguarded(best, feasible, slack, intervened, np.zeros(len(wanted), np.bool_), np.where(feasible, rung, 3))
 
     def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the upper policy's actions, corrected unless `corrects` says otherwise or corrections have not begun."""
@@ -159,7 +161,7 @@ class ACSPPO(MixedPPO):
         if not self.corrects or not self.begun:
             return actions, state
         seen, shape = self.policy.obs_to_tensor(observation)[0], actions.shape
-        executed = self.correct(seen, actions.reshape(-1, len(self._half))).actions.astype(actions.dtype)
+        executed = self.correct(seen, actions.reshape(-1, len(self._half))).action.astype(actions.dtype)
         return executed.reshape(shape), state
 
     @property
@@ -169,10 +171,23 @@ class ACSPPO(MixedPPO):
         return not total or self.num_timesteps / total >= self.warmup_fraction
 
     def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> bool:
-        """Collect a rollout through the safeguard."""
-        self._executed = []
-        guarded: Any = _Corrected(env, self, self.begun)
-        return super().collect_rollouts(guarded, *args, **kwargs)
+        """Collect a rollout through the safeguard, which begins between rollouts."""
+        self._executed, self._corrects_now = [], self.begun
+        return bool(super().collect_rollouts(env, *args, **kwargs))
+
+    def executed(self, actions: Array) -> Array:
+        """Correct a step's actions where that has begun, and note what is done."""
+        proposed = actions.reshape(len(actions), -1)
+        found = untouched(proposed)
+        if self._corrects_now:
+            began = time.perf_counter()
+            last: Any = self._last_obs
+            found = self.correct(self.policy.obs_to_tensor(last)[0], proposed)
+            self.meter(found, proposed, time.perf_counter() - began)
+        executed: Array = found.action.astype(proposed.dtype)
+        self.tell(found._replace(action=executed), proposed)
+        self._executed.append(executed)
+        return executed.reshape(actions.shape)
 
     def _rollout(self) -> Rollout:
         """Return what was collected; features hold the executed actions too, which brought the costs."""
@@ -195,11 +210,7 @@ class ACSPPO(MixedPPO):
 
     def _log_training(self, seen: list[dict[str, th.Tensor]]) -> None:
         super()._log_training(seen)
-        if self._seen:
-            tags = ("intervention_rate", "correction", "infeasible_rate", "solve_ms")
-            for tag, value in zip(tags, self._sums / self._seen, strict=True):
-                self.logger.record(f"safeguard/{tag}", float(value))
-            self._sums, self._seen = np.zeros(4), 0
+        self.record_safeguard(self.logger)
 
     def _added(self, features: th.Tensor, actions: Array) -> tuple[Array, Array]:
         """Return what actions (N, na) add to each cost per step, (N, C), and its slopes (N, C, na)."""
@@ -218,35 +229,6 @@ class ACSPPO(MixedPPO):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
         return [*modules, "advantage_critics", "advantage_critics.optimizer"], variables
-
-
-class _Corrected:
-    """An environment that notes actions before it steps, corrected where that has begun; all else is the environment's."""
-
-    def __init__(self, env: VecEnv, algorithm: ACSPPO, begun: bool) -> None:
-        self._env, self._algorithm, self._begun = env, algorithm, begun
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._env, name)
-
-    def step(self, actions: Array) -> Any:
-        """Correct, note what was done, and step."""
-        algorithm, executed = self._algorithm, actions.reshape(len(actions), -1)
-        if self._begun:
-            executed = self._correct(executed)
-        algorithm._executed.append(executed)
-        return self._env.step(executed.reshape(actions.shape))
-
-    def _correct(self, proposed: Array) -> Array:
-        algorithm, began = self._algorithm, time.perf_counter()
-        last: Any = algorithm._last_obs
-        found = algorithm.correct(algorithm.policy.obs_to_tensor(last)[0], proposed)
-        elapsed = 1e3 * (time.perf_counter() - began)
-        moved = np.linalg.norm(found.actions - proposed, axis=1).sum()
-        algorithm._sums += (found.intervened.sum(), moved, (~found.feasible).sum(), elapsed * len(proposed))
-        algorithm._seen += len(proposed)
-        executed: Array = found.actions.astype(proposed.dtype)
-        return executed
 
 
 @register_method(

@@ -8,37 +8,23 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch as th
 from pydantic import Field
 from stable_baselines3.common.noise import ActionNoise
 
+from saferl.algorithms.learned_safeguard import LearnedSafeguard, untouched
 from saferl.algorithms.td3 import ConstrainedTD3, TD3Settings
 from saferl.replay import Batch
+from saferl_controllers.safeguard import Safeguarded
 from saferl_envs.errors import ConfigError, choose
 
 Array = np.ndarray[Any, Any]
-TOUCHING = 1e-6
-"""What a risk may exceed its limit by, and how far below the limit is aimed: rounding of the networks' single precision."""
 
 
-class Corrected(NamedTuple):
-    """What became of N proposed actions, scaled to [-1, 1].
-
-    Attributes:
-        actions: (N, na) to execute.
-        intervened: (N,) whether an action was changed.
-        feasible: (N,) whether the safeguard is content with what is executed.
-    """
-
-    actions: Array
-    intervened: Array
-    feasible: Array
-
-
-class GuardedTD3(ConstrainedTD3):
+class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
     """TD3 whose actions are corrected once a first part of the training is over.
 
     Args:
@@ -48,14 +34,9 @@ class GuardedTD3(ConstrainedTD3):
         guarded: Names of the constraints that are guarded, or None for all.
         **kwargs: Further arguments of `ConstrainedTD3`.
 
-    Attributes:
-        corrects: Whether `predict` corrects actions too; set it to False to see the actor alone.
-
     Raises:
         ConfigError: A name is of no constraint, or a guarded constraint is not one to stay below.
     """
-
-    corrects: bool = True
 
     def __init__(
         self,
@@ -68,7 +49,6 @@ class GuardedTD3(ConstrainedTD3):
     ) -> None:
         self.warmup_fraction, self.guarded = warmup_fraction, guarded
         self._proposes = False
-        self._sums, self._seen = np.zeros(4), 0
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -83,12 +63,12 @@ class GuardedTD3(ConstrainedTD3):
                 raise ConfigError(f"constraint {names[c]!r} has the sense {sense}: a safeguard can only keep costs low")
 
     @abstractmethod
-    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Corrected:
-        """Return what is executed in place of proposed actions.
+    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Safeguarded:
+        """Return what is executed in place of proposed actions, all scaled to [-1, 1].
 
         Args:
             observations: (N, ...) as the learner sees them.
-            proposed: (N, na) scaled to [-1, 1].
+            proposed: (N, na).
             plays: Whether a policy is played, past all schedules, rather than trained.
             rounds: How often a correction may be taken anew, None for as often as usual.
         """
@@ -115,7 +95,7 @@ class GuardedTD3(ConstrainedTD3):
         if self.progress < self.warmup_fraction:
             return proposed
         found = self.correct(batch.next_observations, proposed.cpu().numpy(), rounds=1)
-        return th.as_tensor(found.actions, dtype=th.float32, device=self.device)
+        return th.as_tensor(found.action, dtype=th.float32, device=self.device)
 
     @property
     def progress(self) -> float:
@@ -130,7 +110,7 @@ class GuardedTD3(ConstrainedTD3):
             return actions, state
         seen, several = self.policy.obs_to_tensor(observation)
         scaled = self.policy.scale_action(np.atleast_2d(actions))
-        executed = self.policy.unscale_action(self.correct(seen, scaled, plays=True).actions)
+        executed = self.policy.unscale_action(self.correct(seen, scaled, plays=True).action)
         return (executed if several else executed[0]), state
 
     def _sample_action(
@@ -142,14 +122,14 @@ class GuardedTD3(ConstrainedTD3):
         finally:
             self._proposes = False
         if self.progress < self.warmup_fraction or self.num_timesteps < learning_starts:
+            self.tell(untouched(action), action)
             return action, proposed
         began = time.perf_counter()
         found = self.correct(self.policy.obs_to_tensor(np.asarray(self._last_obs))[0], proposed)
-        elapsed = 1e3 * (time.perf_counter() - began)
-        moved = np.linalg.norm(found.actions - proposed, axis=1).sum()
-        self._sums += (found.intervened.sum(), moved, (~found.feasible).sum(), elapsed * len(proposed))
-        self._seen += len(proposed)
-        return self.policy.unscale_action(found.actions), found.actions
+        self.meter(found, proposed, time.perf_counter() - began)
+        executed = self.policy.unscale_action(found.action)
+        self.tell(found._replace(action=executed), action)
+        return executed, found.action
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Take gradient steps of critics, of what corrections go by, and of the actor."""
@@ -163,11 +143,7 @@ class GuardedTD3(ConstrainedTD3):
             values = [found[name] for found in seen if name in found]
             self.logger.record(f"train/{name}", float(th.stack(values).mean()))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        if self._seen:
-            tags = ("intervention_rate", "correction", "infeasible_rate", "solve_ms")
-            for tag, value in zip(tags, self._sums / self._seen, strict=True):
-                self.logger.record(f"safeguard/{tag}", float(value))
-            self._sums, self._seen = np.zeros(4), 0
+        self.record_safeguard(self.logger)
 
     def _own_optimizers(self) -> list[th.optim.Optimizer]:
         return []

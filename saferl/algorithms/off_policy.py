@@ -103,6 +103,7 @@ class OffPolicySettings(MethodSettings):
     """Settings of off-policy methods, with defaults for about 16 copies on a CPU.
 
     Attributes:
+        schedule: ``linear`` lets the learning rate fall to zero at the end of the training, so that the last iterate settles.
         n_steps: Steps of every copy per iteration.
         update_ratio: Gradient steps per environment step.
         buffer_size: Transitions kept; a checkpoint holds them all.
@@ -112,6 +113,7 @@ class OffPolicySettings(MethodSettings):
     algorithm: ClassVar[type[ConstrainedOffPolicy]]
 
     learning_rate: PositiveFloat = 3e-4
+    schedule: Literal["constant", "linear"] = "constant"
     n_steps: PositiveInt = 32
     update_ratio: float = Field(0.125, gt=0, le=4)
     batch_size: PositiveInt = 256
@@ -142,10 +144,12 @@ class OffPolicySettings(MethodSettings):
 
     def arguments(self) -> dict[str, Any]:
         """Return the algorithm's keyword arguments."""
-        same = ("learning_rate", "batch_size", "buffer_size", "learning_starts", "gamma", "tau")
+        same = ("batch_size", "buffer_size", "learning_starts", "gamma", "tau")
+        rate = self.learning_rate
         activation = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}[self.activation]
         return {
             **{key: getattr(self, key) for key in same},
+            "learning_rate": (lambda remaining: remaining * rate) if self.schedule == "linear" else rate,
             "policy_kwargs": {
                 "net_arch": list(self.net_arch),
                 "activation_fn": activation,

@@ -5,7 +5,8 @@ form for the one constraint that is broken most. Here the model of every constra
 
     g(s') ~ b(s) + G(s) a
 
-and the closest action with ``b + G a <= -margin`` for all of them together is found by a quadratic program. **Ours:** the
+and the closest action with ``b + G a <= -margin`` for all of them together is found by a quadratic program. The rungs of its
+ladder: 0 the proposal, 1 the projection, 2 the action that exceeds the rows least. **Ours:** the
 intercept b is learned too, where the paper takes the signal's present value, so that a policy needs its observation alone; the
 model learns while the policy does, from the replay buffer, where the paper's is trained beforehand on random actions.
 """
@@ -20,11 +21,12 @@ from pydantic import Field, PositiveInt
 from torch import nn
 from torch.nn import functional
 
-from saferl.algorithms.guarded_td3 import Corrected, GuardedTD3, GuardedTD3Settings
+from saferl.algorithms.guarded_td3 import GuardedTD3, GuardedTD3Settings
 from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.algorithms.registry import register_method
 from saferl.replay import Batch
 from saferl_controllers.projection.fast import PolytopeProjection
+from saferl_controllers.safeguard import Safeguarded
 
 Array = np.ndarray[Any, Any]
 
@@ -70,6 +72,7 @@ class QPLayer(GuardedTD3):
         **kwargs: Further arguments of `GuardedTD3`.
     """
 
+    rungs = 3
     model: LinearModel
 
     def __init__(
@@ -95,14 +98,17 @@ class QPLayer(GuardedTD3):
         ).to(self.device)  # fmt: skip
         self._project = PolytopeProjection(-np.ones(width), np.ones(width))
 
-    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Corrected:
+    def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Safeguarded:
         """Return what is executed in place of proposed actions; see `GuardedTD3.correct`."""
         with th.no_grad():
             intercepts, slopes = self.model(self._features(observations))
         rows, offsets = slopes.cpu().double().numpy(), -self.margin - intercepts.cpu().double().numpy()
         wanted = np.asarray(proposed, np.float64)
         found = self._project(wanted, rows, offsets)
-        return Corrected(found.point.astype(np.float32), (found.point != wanted).any(axis=1), found.feasible)
+        intervened, slack = (found.point != wanted).any(axis=1), found.slack.max(axis=1, initial=0.0)
+        rung = np.where(found.feasible, intervened.astype(np.intp), 2)
+        action = found.point.astype(np.float32)
+        return Safeguarded(action, found.feasible, slack, intervened, np.zeros(len(wanted), np.bool_), rung)
 
     def learn_safeguard(self, batch: Batch, following: th.Tensor) -> dict[str, th.Tensor]:
         """Take a gradient step of the model."""

@@ -102,7 +102,7 @@ def test_corrections_are_exact_where_the_critic_is_linear() -> None:
     found = model.correct(th.zeros(4, 11), proposed)
     # the closest point of 0.6 x + 0.8 y <= 0.2
     excess = np.maximum(proposed @ [0.6, 0.8] - 0.2, 0.0)[:, np.newaxis]
-    np.testing.assert_allclose(found.actions, proposed - excess * [0.6, 0.8], atol=1e-6)
+    np.testing.assert_allclose(found.action, proposed - excess * [0.6, 0.8], atol=1e-6)
     assert found.intervened.tolist() == [True, False, False, True]
     assert found.feasible.all()
 
@@ -111,8 +111,60 @@ def test_what_cannot_be_met_goes_to_the_safest_corner_and_says_so() -> None:
     model = build(alpha=1.0, tolerance=0.0)
     linear_risk(model, 5.0, [1.0, -1.0], value=0.0)
     found = model.correct(th.zeros(1, 11), np.array([[0.3, 0.2]]))
-    assert found.actions.tolist() == [[-1.0, 1.0]]
+    assert found.action.tolist() == [[-1.0, 1.0]]
     assert not found.feasible[0]
+
+
+class _Bent(th.nn.Module):
+    """Risk (a_0 - 0.5)^2 of the first action, and 1 more left of a wall in the second."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, inputs: th.Tensor) -> th.Tensor:
+        a = inputs[:, self.features :]
+        return ((a[:, 0] - 0.5).square() + (a[:, 1] < 0.0))[:, None]
+
+
+def test_the_rungs_of_the_ladder() -> None:
+    model: Any = build(alpha=1.0, tolerance=0.01, samples=64, rounds=8)
+    linear_risk(model, 0.0, [1.0, 0.0], value=0.0)
+    model.safety_target = _Bent(model.actor.features_dim)
+    proposed = np.array([[0.45, 0.5], [-0.5, 0.5], [0.2, -0.1]])
+    found = model.correct(th.zeros(3, 11), proposed)
+    # as is; Newton's steps to the root a0 = 0.4 of the excess; past the wall only samples come
+    assert found.rung.tolist() == [0, 2, 3]
+    assert found.feasible.all()
+    assert (found.slack == 0.0).all()
+    assert found.action[0].tolist() == pytest.approx([0.45, 0.5])
+    assert found.action[1].tolist() == pytest.approx([0.4, 0.5], abs=1e-4)
+    assert found.action[2, 1] >= 0.0
+    assert abs(found.action[2, 0] - 0.5) <= 0.1
+    again = model.correct(th.zeros(3, 11), proposed)
+    assert (again.action == found.action).all()  # samples are the same for the same proposal
+    model._samples, model.rounds = model._samples[:0], 1
+    short = model.correct(th.zeros(3, 11), proposed)
+    assert short.rung.tolist() == [0, 4, 4]
+    assert (short.slack[1:] > 0.0).all()
+
+
+def test_steps_tell_of_corrections_and_logs_count_them() -> None:
+    model: Any = build(warmup_fraction=0.0, tolerance_start=0.0, tolerance=0.0, alpha=1.0)
+    told: list[dict[str, Any]] = []
+
+    def note(local: dict[str, Any], _: Any) -> bool:
+        told.extend(local["infos"])
+        return True
+
+    model.learn(128, callback=note)
+    assert len(told) == 128
+    for info in told:
+        moved = not np.array_equal(info["action_proposed"], info["action_executed"])
+        assert bool(info["intervened"]) == moved or np.allclose(info["action_proposed"], info["action_executed"], atol=1e-6)
+        assert info["safeguard_rung"] in range(5)
+        assert bool(info["safeguard_feasible"]) == (info["safeguard_slack"] == 0.0)
+        assert not info["safeguard_verified"]
 
 
 def test_only_unsafe_actions_are_moved() -> None:
@@ -127,7 +179,7 @@ def test_only_unsafe_actions_are_moved() -> None:
         safe = risk <= model._limit(observations, model.bar)[:, 0].numpy()
     found = model.correct(observations, proposed)
     assert 0 < safe.sum() < 50
-    assert (found.actions[safe] == proposed[safe]).all()
+    assert (found.action[safe] == proposed[safe]).all()
     assert not found.intervened[safe].any()
 
 
@@ -180,7 +232,7 @@ def test_risk_is_that_of_what_would_be_executed() -> None:
     linear_risk(model, 0.5, [1.0, 0.0], value=0.0)
     model.actor_target.mu = _Ones()
     batch = batch_of(model, 0.0)
-    np.testing.assert_allclose(model.following(batch)[:, 0], np.full(64, 0.5), atol=1e-6)  # one round, as far as it is trusted
+    np.testing.assert_allclose(model.following(batch)[:, 0], np.full(64, -0.499), atol=2e-6)  # the tolerance begins at 0.001
     np.testing.assert_allclose(model.following(batch)[:, 1], np.ones(64))
     model.correction = "gradient"  # USL's critic looks ahead to what is proposed
     assert (model.following(batch) == 1.0).all()
@@ -191,7 +243,10 @@ def test_nothing_is_flung_about_where_nothing_can_be_gained() -> None:
     linear_risk(model, 0.021, [1e-4, 1e-4], value=0.0)
     found = model.correct(th.zeros(1, 11), np.array([[0.3, 0.2]]))
     assert not found.feasible[0]
-    assert np.abs(found.actions - [[0.3, 0.2]]).max() < 0.05
+    assert found.rung[0] == 4
+    assert found.slack[0] == pytest.approx(0.001, abs=1e-4)
+    # four times the share 1e-4 * 2.5 / (1e-4 * 2.5 + 0.02) of the way to the corner
+    assert np.abs(found.action - [[0.3, 0.2]]).max() < 0.07
 
 
 def test_a_constraint_to_stay_above_is_refused() -> None:

@@ -53,7 +53,7 @@ def test_all_constraints_are_kept_at_once() -> None:
     simple(model, [0.1, 0.3], [[1.0, 0.0], [0.0, 1.0]], [0.2, 0.1])
     found = model.correct(th.zeros(3, 11), np.array([[0.9, 0.9], [0.0, -0.5], [-0.2, 0.5]]))
     # x <= 0.5 (0.2 - 0.1), y <= 0.5 (0.1 - 0.3)
-    np.testing.assert_allclose(found.actions, [[0.05, -0.1], [0.0, -0.5], [-0.2, -0.1]], atol=1e-6)
+    np.testing.assert_allclose(found.action, [[0.05, -0.1], [0.0, -0.5], [-0.2, -0.1]], atol=1e-6)
     assert found.intervened.tolist() == [True, False, True]
     assert found.feasible.all()
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_kept_exceeds_least() -> None:
     model = build(alpha=1.0)
     simple(model, [5.0, 0.0], [[1.0, 0.0], [0.0, 0.0]], [0.0, 1.0])
     found = model.correct(th.zeros(1, 11), np.array([[0.3, 0.4]]))
-    np.testing.assert_allclose(found.actions, [[-1.0, 0.4]], atol=1e-5)
+    np.testing.assert_allclose(found.action, [[-1.0, 0.4]], atol=1e-5)
     assert not found.feasible[0]
 
 
@@ -71,7 +71,7 @@ def test_before_a_cost_is_known_everything_passes() -> None:
     proposed = np.random.default_rng(0).uniform(-1.0, 1.0, (20, 2))
     found = model.correct(th.zeros(20, 11), proposed)
     assert not found.intervened.any()
-    assert (found.actions == proposed).all()
+    assert (found.action == proposed).all()
 
 
 def test_limits_are_allowed_per_step() -> None:

@@ -58,7 +58,7 @@ def test_corrections_are_projections_onto_all_rows() -> None:
 
     model.model = World()  # type: ignore[assignment]
     found = model.correct(th.zeros(3, 11), np.array([[0.5, 0.5], [-0.5, -0.5], [0.5, -0.9]]))
-    np.testing.assert_allclose(found.actions, [[-0.1, -0.3], [-0.5, -0.5], [-0.1, -0.9]], atol=1e-6)
+    np.testing.assert_allclose(found.action, [[-0.1, -0.3], [-0.5, -0.5], [-0.1, -0.9]], atol=1e-6)
     assert found.intervened.tolist() == [True, False, True]
     assert found.feasible.all()
 
@@ -79,4 +79,4 @@ def test_slopes_of_nothing_are_said_to_be_infeasible() -> None:
     model.model = Hopeless()  # type: ignore[assignment]
     found = model.correct(th.zeros(1, 11), np.array([[0.5, 0.5]]))
     assert not found.feasible[0]
-    assert found.actions[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-6)
+    assert found.action[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-6)

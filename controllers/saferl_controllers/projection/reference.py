@@ -9,20 +9,25 @@ from __future__ import annotations
 import importlib
 import warnings
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from saferl_controllers.projection.problem import Box
+from saferl_controllers.projection.polish import polished
+from saferl_controllers.projection.problem import Box, Projected
 from saferl_envs.errors import ConfigError
 from saferl_envs.signals import FloatArray
 
 _SOLVED = ("optimal", "optimal_inaccurate")
 _EXACT = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
+_CHANCE_MET = 1e-6
+"""Excess at which a row counts as holding with its probability; the solver is about as exact."""
 
 
 class ConvexProjection:
-    """Projects one point at a time onto ``{G x <= h} inside a box``, relaxing rows where it must; see `projection.problem`.
+    """Projects onto ``{G x <= h} inside a box``, one point at a time, relaxing rows where it must; see `projection.problem`.
+
+    Where the rows can be met, the interior-point solver's answer is polished: `projection.polish`.
 
     Args:
         low: (n,) lower bounds.
@@ -52,23 +57,37 @@ class ConvexProjection:
         self._x, self._target = cp.Variable(n), cp.Parameter(n)
         self._rows, self._offsets = cp.Parameter((rows, n)), cp.Parameter(rows)
         excess = cp.Variable(rows, nonneg=True)
-        inside = _inside(self._x, self.box)
+        self._inside, self._held = _inside(self._x, self.box), self._rows @ self._x <= self._offsets
         distance = cp.sum_squares(cp.multiply(root, self._x - self._target))
-        self._closest = cp.Problem(cp.Minimize(distance), [*inside, self._rows @ self._x <= self._offsets])
+        self._closest = cp.Problem(cp.Minimize(distance), [*self._inside.values(), self._held])
         self._least = cp.Problem(
-            cp.Minimize(cp.sum_squares(cp.multiply(price, excess))), [*inside, self._rows @ self._x - excess <= self._offsets]
+            cp.Minimize(cp.sum_squares(cp.multiply(price, excess))),
+            [*self._inside.values(), self._rows @ self._x - excess <= self._offsets],
         )
         self._excess = excess
 
-    def __call__(self, point: FloatArray, rows: FloatArray, offsets: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the projection (n,) and the slack (m,) of a point (n,), for rows (m, n) and offsets (m,).
+    def __call__(self, points: FloatArray, rows: FloatArray, offsets: FloatArray) -> Projected:
+        """Return the projections, as `projection.fast.PolytopeProjection` does; `problem.residuals` certifies them.
+
+        Args:
+            points: (N, n).
+            rows: (N, m, n), or (m, n) for all points.
+            offsets: (N, m), or (m,).
 
         Raises:
             ConfigError: The solver fails.
         """
+        n, m = len(points), rows.shape[-2]
+        each = zip(points, np.broadcast_to(rows, (n, m, self.box.size)), np.broadcast_to(offsets, (n, m)), strict=True)
+        found = [self._project(*one) for one in each]
+        return Projected(*(np.stack([getattr(one, key) for one in found]) for key in Projected._fields))
+
+    def _project(self, point: FloatArray, rows: FloatArray, offsets: FloatArray) -> Projected:
+        """Return the answer for one point (n,), without a first axis."""
         self._target.value, self._rows.value, self._offsets.value = point, rows, offsets
         if self._solve(self._closest) in _SOLVED:
-            return self._point(), np.zeros(len(offsets))
+            found = self._answer(True, np.zeros(len(offsets)))
+            return polished(self.box, point, rows, offsets, found) or found
         if self._solve(self._least) not in _SOLVED:
             raise ConfigError(f"projection: {self.solver} finds no least excess ({self._least.status})")
         slack = np.maximum(np.asarray(self._excess.value, np.float64), 0.0)
@@ -76,21 +95,40 @@ class ConvexProjection:
         self._offsets.value = offsets + slack + 1e-9
         if self._solve(self._closest) not in _SOLVED:
             raise ConfigError(f"projection: {self.solver} fails on the relaxed rows ({self._closest.status})")
-        return self._point(), slack
+        return self._answer(False, slack)
 
     def _solve(self, problem: Any) -> str:
         options = _EXACT if self.solver == "CLARABEL" else {}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate" is the status
-                problem.solve(solver=self.solver, warm_start=True, **options)
-        except _cvxpy().SolverError as error:
-            raise ConfigError(f"projection: {self.solver} fails: {error}") from error
-        return str(problem.status)
+        return _solved(problem, self.solver, options)
 
-    def _point(self) -> FloatArray:
-        found: FloatArray = np.clip(np.asarray(self._x.value, np.float64), self.box.low, self.box.high)
-        return found
+    def _answer(self, feasible: bool, slack: FloatArray) -> Projected:
+        """Return what the program of the closest point has found, with half its multipliers: it has no half of its own."""
+        return Projected(
+            np.clip(np.asarray(self._x.value, np.float64), self.box.low, self.box.high),
+            np.array(feasible),
+            slack,
+            0.5 * np.maximum(np.asarray(self._held.dual_value, np.float64), 0.0),
+            0.5 * _pull_of_bounds(self._inside, self.box),
+        )
+
+
+class ChanceProjected(NamedTuple):
+    """A projection onto rows that are to hold with a probability.
+
+    Attributes:
+        point: (n,).
+        feasible: Whether all rows hold with the probability asked for.
+        slack: (m,) what each row has too little of, in the unit of its offset; 0 where it holds.
+        multipliers: (m,) of the rows, at least 0, and the slack's price where a row cannot be met.
+        residual: How far the point is from being stationary: the largest entry of ``x - p`` plus the rows' and the bounds'
+            pushes, over 1 plus the largest push.
+    """
+
+    point: FloatArray
+    feasible: bool
+    slack: FloatArray
+    multipliers: FloatArray
+    residual: float
 
 
 class ChanceProjection:
@@ -119,15 +157,17 @@ class ChanceProjection:
         self._x, self._target, self._slack = cp.Variable(n), cp.Parameter(n), cp.Variable(rows, nonneg=True)
         self._means, self._offsets = cp.Parameter((rows, n)), cp.Parameter(rows)
         self._roots = [cp.Parameter((n, n)) for _ in range(rows)]
-        spread = [NormalDist().inv_cdf(level) * cp.norm(root.T @ self._x) for root in self._roots]
-        held = [self._means[j] @ self._x + spread[j] <= self._offsets[j] + self._slack[j] for j in range(rows)]
-        cost = 0.5 * cp.sum_squares(self._x - self._target) + slack_price * cp.sum(self._slack)
-        self._problem = cp.Problem(cp.Minimize(cost), [*_inside(self._x, self.box), *held])
+        self._quantile, self._inside = NormalDist().inv_cdf(level), _inside(self._x, self.box)
+        spread = [self._quantile * cp.norm(root.T @ self._x) for root in self._roots]
+        used = [self._means[j] @ self._x + spread[j] for j in range(rows)]
+        self._held = [used[j] <= self._offsets[j] for j in range(rows)]
+        self._relaxed = [used[j] <= self._offsets[j] + self._slack[j] for j in range(rows)]
+        distance, inside = 0.5 * cp.sum_squares(self._x - self._target), self._inside.values()
+        self._hard = cp.Problem(cp.Minimize(distance), [*inside, *self._held])
+        self._soft = cp.Problem(cp.Minimize(distance + slack_price * cp.sum(self._slack)), [*inside, *self._relaxed])
 
-    def __call__(
-        self, point: FloatArray, means: FloatArray, roots: FloatArray, offsets: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the projection (n,) and the slack (m,).
+    def __call__(self, point: FloatArray, means: FloatArray, roots: FloatArray, offsets: FloatArray) -> ChanceProjected:
+        """Return the projection of a point.
 
         Args:
             point: (n,).
@@ -141,14 +181,24 @@ class ChanceProjection:
         self._target.value, self._means.value, self._offsets.value = point, means, offsets
         for parameter, root in zip(self._roots, roots, strict=True):
             parameter.value = root
-        try:
-            self._problem.solve(solver="CLARABEL")
-        except _cvxpy().SolverError as error:
-            raise ConfigError(f"projection: CLARABEL fails: {error}") from error
-        if self._problem.status not in _SOLVED:
-            raise ConfigError(f"projection: CLARABEL finds no point ({self._problem.status})")
-        slack: Any = np.maximum(np.asarray(self._slack.value, np.float64), 0.0)
-        return np.clip(np.asarray(self._x.value, np.float64), self.box.low, self.box.high), slack
+        held = self._held
+        if _solved(self._hard, "CLARABEL", _EXACT) not in _SOLVED:
+            held = self._relaxed
+            if (status := _solved(self._soft, "CLARABEL", _EXACT)) not in _SOLVED:
+                raise ConfigError(f"projection: CLARABEL finds no point ({status})")
+        x = np.clip(np.asarray(self._x.value, np.float64), self.box.low, self.box.high)
+        spread = np.einsum("jki,k->ji", roots, x)
+        lengths = np.linalg.norm(spread, axis=1)
+        excess = np.einsum("ji,i->j", means, x) + self._quantile * lengths - offsets
+        multipliers = np.array([max(float(np.squeeze(row.dual_value)), 0.0) for row in held])
+        # at L'x = 0 the norm has a kink, of which 0 is one slope
+        slopes = means + self._quantile * np.einsum(
+            "jik,jk->ji", roots, spread / np.where(lengths > 0.0, lengths, 1.0)[:, None]
+        )
+        push = multipliers @ slopes + _pull_of_bounds(self._inside, self.box)
+        off = np.abs(x - point + push).max() / (1.0 + np.abs(push).max())
+        slack = np.where(excess > _CHANCE_MET, excess, 0.0)
+        return ChanceProjected(x, not slack.any(), slack, multipliers, float(off))
 
 
 def _cvxpy() -> Any:
@@ -159,12 +209,32 @@ def _cvxpy() -> Any:
         raise ConfigError("convex programs need cvxpy: pip install 'saferl[optimization]'") from error
 
 
-def _inside(x: Any, box: Box) -> list[Any]:
-    """Return the conditions that x lies in the box; bounds at infinity ask nothing."""
+def _solved(problem: Any, solver: str, options: dict[str, float]) -> str:
+    """Solve and return the status."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate" is the status
+            problem.solve(solver=solver, warm_start=True, **options)
+    except _cvxpy().SolverError as error:
+        raise ConfigError(f"projection: {solver} fails: {error}") from error
+    return str(problem.status)
+
+
+def _inside(x: Any, box: Box) -> dict[str, Any]:
+    """Return the conditions that x lies in the box, by side; bounds at infinity ask nothing."""
     low, high = np.isfinite(box.low), np.isfinite(box.high)
-    conditions = []
+    conditions = {}
     if low.any():
-        conditions.append(x[low] >= box.low[low])
+        conditions["low"] = x[low] >= box.low[low]
     if high.any():
-        conditions.append(x[high] <= box.high[high])
+        conditions["high"] = x[high] <= box.high[high]
     return conditions
+
+
+def _pull_of_bounds(inside: dict[str, Any], box: Box) -> FloatArray:
+    """Return the multipliers (n,) of conditions of `_inside`, above 0 where `high` binds and below where `low` does."""
+    found = np.zeros(box.size)
+    for side, sign, bound in (("low", -1.0, box.low), ("high", 1.0, box.high)):
+        if side in inside:
+            found[np.isfinite(bound)] += sign * np.maximum(np.asarray(inside[side].dual_value, np.float64), 0.0)
+    return found
