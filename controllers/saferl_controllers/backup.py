@@ -73,6 +73,21 @@ class ReturningBackup:
         return actions
 
 
+class Hold:
+    """One action for all: robots driven to positions come to rest in a pose, others are let go.
+
+    Args:
+        action: (na,).
+    """
+
+    def __init__(self, action: FloatArray) -> None:
+        self.action = action
+
+    def __call__(self, copies: Engine) -> FloatArray:
+        """Return actions (M, na)."""
+        return np.tile(self.action, (copies.num_envs, 1))
+
+
 class Brake:
     """What the task itself does to bring its robot to a stop, where it is.
 
@@ -210,6 +225,25 @@ def returning_backup(engine: Engine, qpos: Sequence[float] | FloatArray | None =
     return ReturningBackup(columns, pushed[columns, np.arange(len(low))], rest[columns], gain, low, high)
 
 
+def holding_backup(engine: Engine, action: Sequence[float] | FloatArray | None = None) -> Hold:
+    """Return what holds one action; it works for every robot, free ones too.
+
+    Args:
+        engine: Whose task and model.
+        action: (na,), or None for the middle of its range.
+
+    Raises:
+        ConfigError: The action has another length, is outside its bounds, or there is no middle.
+    """
+    low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
+    held = 0.5 * (low + high) if action is None else np.asarray(action, np.float64)
+    if held.shape != low.shape or not ((low <= held) & (held <= high) & np.isfinite(held)).all():
+        raise ConfigError(
+            f"backup holding: action {held.tolist()} must be {len(low)} numbers from {low.tolist()} to {high.tolist()}"
+        )
+    return Hold(held)
+
+
 def _positions(engine: Engine, qpos: Sequence[float] | FloatArray | None) -> FloatArray:
     _require_plain(engine)
     model, asked = engine.simulation.model, engine.task.rest if qpos is None else qpos
@@ -227,7 +261,9 @@ def _positions(engine: Engine, qpos: Sequence[float] | FloatArray | None) -> Flo
 
 def _require_plain(engine: Engine) -> None:
     if engine.simulation.model.nq != engine.simulation.model.nv:
-        raise ConfigError("a linear backup needs a model of hinges and slides; this one has a free or ball joint")
+        raise ConfigError(
+            "a linear backup needs a model of hinges and slides; this one has a free or ball joint (backup holding takes any)"
+        )
 
 
 def _after(engine: Engine, inputs: FloatArray) -> FloatArray:

@@ -1,8 +1,9 @@
 """A barrier safeguard: actions that a robot can still be brought to rest after, seen by looking ahead in the simulation.
 
-For any task with constraints ``g <= 0``. With margins ``m = -g``, action a is followed by a backup controller for the rest of a
-horizon, which gives margins ``m_t(a)``, t = 1 ... T. Asked is the discrete-time barrier condition (Agrawal and Sreenath 2017)
-from the present margin on, along the whole of it, and never more than the backup alone achieves::
+For any task with constraints ``g <= 0``. With margins ``m = -g``, less what is asked to be kept beyond, action a is followed by
+a backup controller for the rest of a horizon, which gives margins ``m_t(a)``, t = 1 ... T. Asked is the discrete-time barrier
+condition (Agrawal and Sreenath 2017) from the present margin on, along the whole of it, and never more than the backup alone
+achieves::
 
     m_t(a) >= floor_t = min((1 - rate)^t m_0, m_t(backup)),   and >= 0 where the backup stays above 0
 
@@ -19,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from saferl_controllers.backup import Backup, Brake, linear_backup, returning_backup
+from saferl_controllers.backup import Backup, Brake, holding_backup, linear_backup, returning_backup
 from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.registry import SafeguardSettings, register_safeguard
 from saferl_controllers.safeguard import Safeguard, Safeguarded
@@ -53,6 +54,7 @@ class BarrierSafeguard(Safeguard):
         rounds: How often the rows are taken anew before the ladder goes on.
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
+        margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
         threads: For physics, 0 for all cores.
 
     Rungs: 0 as proposed; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose worst
@@ -72,17 +74,19 @@ class BarrierSafeguard(Safeguard):
         rounds: int = 3,
         difference: float = 1e-3,
         constraints: tuple[str, ...] | None = None,
+        margin: float = 0.0,
         threads: int = 0,
     ) -> None:
-        if horizon < 1 or rounds < 0 or not 0.0 < rate <= 1.0:
+        if horizon < 1 or rounds < 0 or margin < 0.0 or not 0.0 < rate <= 1.0:
             raise ConfigError(
-                f"barrier safeguard: horizon {horizon} and rounds {rounds} must not be below 1 and 0, 0 < rate <= 1"
+                f"barrier safeguard: horizon {horizon}, rounds {rounds} and margin {margin:g} must not be below 1, 0 and 0, "
+                f"and 0 < rate <= 1, not {rate:g}"
             )
         low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
         if not np.isfinite(high - low).all():
             raise ConfigError("barrier safeguard: actions must have finite bounds")
         self.engine, self.backup, self.horizon, self.rate, self.rounds = engine, backup, horizon, rate, rounds
-        self.rungs = rounds + 3
+        self.rungs, self.margin = rounds + 3, margin
         self.low, self.high, self._difference = low, high, difference * (high - low)
         self._kept = _components(engine, constraints)
         self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))
@@ -94,7 +98,7 @@ class BarrierSafeguard(Safeguard):
         """Return what to execute in place of the proposed actions (N, na), for the engine's present state."""
         n, everybody = len(proposed), np.arange(len(proposed))
         wanted = self._rounded(proposed, proposed.dtype)
-        now = -self.engine.values()[:, self._kept]
+        now = self._margins(self.engine.values())
         tried = self._look(everybody, wanted)
         action, margins = tried.actions.copy(), tried.margins.copy()
         rung = np.zeros(n, np.intp)
@@ -121,7 +125,7 @@ class BarrierSafeguard(Safeguard):
             _keep_better(best, ids, action, margins)
             lost = ids[margins[ids].min(axis=(1, 2)) < 0.0]
             action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rounds + 2
-        worst = margins.min(axis=(1, 2))
+        worst = margins.min(axis=(1, 2)) + self.margin
         return Safeguarded(
             action,
             worst >= 0.0,
@@ -130,6 +134,11 @@ class BarrierSafeguard(Safeguard):
             np.asarray((worst >= 0.0) & (not self.engine.disturbed)),  # what was seen is not what will come
             rung,
         )
+
+    def _margins(self, values: FloatArray) -> FloatArray:
+        """Return what is left of the kept constraints' values (..., K) to their limits, beyond what is to be kept."""
+        left: FloatArray = -values[..., self._kept] - self.margin
+        return left
 
     def _rounded(self, actions: FloatArray, precision: np.dtype[Any]) -> FloatArray:
         """Return actions as they will be executed: in bounds, and with no more digits than the proposed ones have."""
@@ -147,8 +156,9 @@ class BarrierSafeguard(Safeguard):
         """Return margins (N, T, K) of actions (N, na) now and the backup's after; rows outside `ids` mean nothing."""
         ahead = self._one
         ahead.begin(ids)
-        margins = [-ahead.step(actions[:, np.newaxis])[:, 0, self._kept]]
-        margins += [-ahead.step(self.backup(ahead.copies)[:, np.newaxis])[:, 0, self._kept] for _ in range(self.horizon - 1)]
+        margins = [self._margins(ahead.step(actions[:, np.newaxis])[:, 0])]
+        later = range(self.horizon - 1)
+        margins += [self._margins(ahead.step(self.backup(ahead.copies)[:, np.newaxis])[:, 0]) for _ in later]
         return _Tried(actions, np.stack(margins, axis=1))
 
     def _corrected(
@@ -160,9 +170,9 @@ class BarrierSafeguard(Safeguard):
         step = np.where(actions > 0.5 * (self.low + self.high), -self._difference, self._difference)
         moved = actions[:, np.newaxis] + step[:, np.newaxis] * np.eye(na)
         ahead.begin(ids)
-        found = [-ahead.step(moved)[..., self._kept]]
+        found = [self._margins(ahead.step(moved))]
         later = range(self.horizon - 1)
-        found += [-ahead.step(self.backup(ahead.copies).reshape(n, na, na))[..., self._kept] for _ in later]
+        found += [self._margins(ahead.step(self.backup(ahead.copies).reshape(n, na, na))) for _ in later]
         slopes = (np.stack(found, axis=2)[ids] - margins[ids, np.newaxis]) / step[ids, :, np.newaxis, np.newaxis]
         flat = slopes.reshape(len(ids), na, -1).swapaxes(1, 2)
         room = (margins - floor - _TIGHTEN * (1.0 + np.abs(floor)))[ids].reshape(len(ids), -1)
@@ -209,7 +219,7 @@ def _components(engine: Engine, names: tuple[str, ...] | None) -> IntArray:
     "Agrawal and Sreenath 2017; Gurriet et al. 2018",
 )
 class BarrierSettings(SafeguardSettings):
-    """Settings of the barrier safeguard: for robots of hinges and slides, and for those whose task knows how to brake.
+    """Settings of the barrier safeguard.
 
     Attributes:
         horizon: Control steps looked ahead.
@@ -217,9 +227,12 @@ class BarrierSettings(SafeguardSettings):
         rounds: How often rows are taken anew.
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
-        backup: ``linear``, a linear-quadratic regulator about `rest`; ``returning``, for robots driven by the speed of
-            joints, which go back to `rest` in proportion to how far they are; or ``braking``, the task's own way to stop.
+        margin: How far from their limits constraint values are kept, in their unit.
+        backup: For robots of hinges and slides ``linear``, a linear-quadratic regulator about `rest`, or ``returning`` where
+            they are driven by the speed of joints, which go back to `rest` in proportion to how far they are; for tasks that
+            know one ``braking``, their own way to stop; for any robot ``holding``, one action for all.
         rest: (nq,) positions at which the backup rests, or None for the task's, or the model's own.
+        hold: (na,) the action of ``holding``, or None for the middle of its range.
         gain: Of ``returning``, 1/s.
         position_cost: Of the regulator, per squared unit of every coordinate.
         velocity_cost: The same of every velocity.
@@ -232,8 +245,10 @@ class BarrierSettings(SafeguardSettings):
     rounds: int = Field(3, ge=0)
     difference: float = Field(1e-3, ge=1e-6, le=0.5)
     constraints: tuple[str, ...] | None = Field(None, min_length=1)
-    backup: Literal["linear", "returning", "braking"] = "linear"
+    margin: float = Field(0.0, ge=0)
+    backup: Literal["linear", "returning", "braking", "holding"] = "linear"
     rest: tuple[float, ...] | None = None
+    hold: tuple[float, ...] | None = None
     gain: PositiveFloat = 4.0
     position_cost: PositiveFloat = 1.0
     velocity_cost: PositiveFloat = 0.1
@@ -248,6 +263,8 @@ class BarrierSettings(SafeguardSettings):
         backup: Backup
         if self.backup == "braking":
             backup = Brake(copies)
+        elif self.backup == "holding":
+            backup = holding_backup(copies, self.hold)
         elif self.backup == "returning":
             backup = returning_backup(copies, self.rest, gain=self.gain)
         else:
@@ -257,5 +274,5 @@ class BarrierSettings(SafeguardSettings):
             )  # fmt: skip
         return BarrierSafeguard(
             copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, difference=self.difference,
-            constraints=self.constraints, threads=copies.simulation.batch.nthread,
+            constraints=self.constraints, margin=self.margin, threads=copies.simulation.batch.nthread,
         )  # fmt: skip

@@ -16,8 +16,10 @@ from saferl_envs.signals import FloatArray
 
 _AGAINST, _TOWARDS = 1.0, 2.0
 """s/m, 1/rad: gains of the point's brake."""
-_STANDING = 1e-3
-"""m/s; sideways speeds below this are not worth a turn."""
+_STANDING = 0.05
+"""m/s; speeds about and below this are hardly worth a turn: their damping ends them."""
+_CENTRE = 0.0193
+"""m that the point's centre of mass lies before its axis: turning about the axis moves the axis, not the centre."""
 
 
 class Motion(NamedTuple):
@@ -85,9 +87,11 @@ class Point(Robot):
 
     def brake(self, motion: Motion) -> FloatArray:
         """Push against the speed, and turn until what is left of it is along the push."""
-        forward, sideways = motion.velocity.T
-        astray = np.arctan2(sideways * np.sign(forward + _STANDING), np.abs(forward) + _STANDING)
-        actions: FloatArray = np.clip(np.stack((-_AGAINST * forward, _TOWARDS * astray), axis=1), -1.0, 1.0)
+        forward, sideways = motion.velocity[:, 0], motion.velocity[:, 1] + _CENTRE * motion.turning
+        speed = np.hypot(forward, sideways)
+        astray = np.arctan2(np.where(forward < 0.0, -sideways, sideways), np.abs(forward))
+        turn = _TOWARDS * astray * np.square(speed) / (np.square(speed) + _STANDING**2)
+        actions: FloatArray = np.clip(np.stack((-_AGAINST * forward, turn), axis=1), -1.0, 1.0)
         return actions
 
 
