@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.safety_runs import Judge, beyond, mean, note, ratio, whole
+from benchmarks.safety_runs import Judge, beyond, comparison, mean, note, ratio, whole
 
 TOPIC = "acs"
 RAW = "rows.csv"
@@ -36,6 +36,24 @@ ROBUST: dict[str, dict[str, Any]] = {
 JUDGE = Judge(disturbed=ROBUST)
 EVALUATIONS_IN_ALL = 40
 """Every 5,000 steps, as in the author's logs."""
+
+
+COLUMNS = {
+    "return": ("return_on", 1.0),
+    "speed, m/s": ("speed_on", 1.0),
+    "violating, last 20 evaluations, %": ("rate_evaluated", 100.0),
+    "violating, last iterate, %": ("rate_on", 100.0),
+    "the same without its safeguard, %": ("rate_off", 100.0),
+    "violating steps of training": ("violating", 1.0),
+    "nothing feasible, %": ("infeasible_rate", 100.0),
+    "minutes": ("minutes", 1.0),
+}
+"""Of the table in the documentation."""
+
+
+def table() -> list[str]:
+    """Return the arms in comparison."""
+    return comparison({arm: title for arm, (title, _, _) in ARMS.items()}, whole(read_rows(TOPIC, RAW), ARMS, SEEDS), COLUMNS)
 
 
 def run(quick: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.safety_runs import Judge, beyond, mean, note, whole
+from benchmarks.safety_runs import Judge, beyond, comparison, mean, note, whole
 
 TOPIC = "ant_run"
 RAW = "rows.csv"
@@ -13,6 +13,21 @@ QUICK = f"{COMMAND} --quick"
 STEPS, SEEDS = 500_000, (0, 1, 2)
 ARMS = {"td3": "TD3", "qp_layer": "QP layer", "acs": "ACS"}
 JUDGE = Judge()
+
+
+COLUMNS = {
+    "return": ("return_on", 1.0),
+    "violating, last iterate, %": ("rate_on", 100.0),
+    "the same without its safeguard, %": ("rate_off", 100.0),
+    "violating steps of training": ("violating", 1.0),
+    "minutes": ("minutes", 1.0),
+}
+"""Of the table in the documentation."""
+
+
+def table() -> list[str]:
+    """Return the arms in comparison."""
+    return comparison(ARMS, whole(read_rows(TOPIC, RAW), ARMS, SEEDS), COLUMNS)
 
 
 def run(quick: bool) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, Row, folder, read_rows
-from benchmarks.safety_runs import Judge, beyond, mean, note, whole
+from benchmarks.safety_runs import Judge, beyond, comparison, mean, note, whole
 
 TOPIC = "in_training"
 COMMAND = "python scripts/benchmark.py in_training"
@@ -38,6 +38,30 @@ TASKS = {
         ("--safeguard.backup", "braking", "--safeguard.horizon", "40", "--safeguard.constraints", "[hazards]"),
     ),
 }  # fmt: skip
+
+
+COLUMNS = {
+    "violating steps of training": ("violating", 1.0),
+    "return": ("return_on", 1.0),
+    "violating, last iterate, %": ("rate_on", 100.0),
+    "corrected, %": ("intervention_rate", 100.0),
+    "minutes": ("minutes", 1.0),
+}
+"""Of the table in the documentation."""
+
+
+def table() -> list[str]:
+    """Return the arms on both tasks in comparison."""
+    return [
+        line
+        for task, setup in TASKS.items()
+        for line in (
+            f"{setup.title.capitalize()}, {setup.steps:,} steps:",
+            "",
+            *comparison(ARMS, whole(read_rows(TOPIC, raw(task)), ARMS, SEEDS), COLUMNS),
+            "",
+        )
+    ]
 
 
 def raw(task: str) -> str:

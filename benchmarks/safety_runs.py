@@ -15,6 +15,7 @@ from saferl.experiment.config import TrainConfig
 from saferl.experiment.evaluate import changed
 from saferl.experiment.run_folder import RunFolder
 
+from benchmarks.campaign import minutes
 from benchmarks.evidence import Row
 
 EPISODES, EVAL_SEED = 100, 12_345_000
@@ -43,7 +44,7 @@ class Judge:
         run = RunFolder.open(path)
         config = run.config()
         model: Any = load_model(config, run.checkpoint("last"))
-        found = {**self.training(run.progress, config.total_timesteps)}
+        found = {"minutes": round(minutes(run.path), 2), **self.training(run.progress, config.total_timesteps)}
         if config.evaluation.times:
             found["rate_evaluated"] = self.evaluated(run.path / "evaluations.csv")
         found |= {f"{key}_on": value for key, value in self.played(config, model).items()}
@@ -134,6 +135,28 @@ def note(title: str, rows: list[Row]) -> str:
         f"nothing feasible for {each('infeasible_rate', 100, 1)} % of the last tenth's steps; violating steps of training "
         f"{each('violating', 1, 0)}, after its first fifth {each('violating_after_warmup', 1, 0)}"
     )
+
+
+def comparison(titles: Mapping[str, str], arms: Mapping[str, list[Row]], columns: Mapping[str, tuple[str, float]]) -> list[str]:
+    """Return the lines of a Markdown table of arms: means over seeds, and least and greatest in brackets.
+
+    Args:
+        titles: Of the arms, in the table's order; those without rows are left out.
+        arms: Rows by arm.
+        columns: Heading to a row's key and the factor by which it is shown; arms that lack the key show nothing.
+    """
+
+    def cell(rows: list[Row], key: str, scale: float) -> str:
+        values = [scale * float(row[key]) for row in rows if row.get(key)]
+        if not values:
+            return ""
+        return f"{statistics.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+    lines = [f"| | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
+    for arm, title in titles.items():
+        if rows := arms.get(arm):
+            lines.append(f"| {title} | {' | '.join(cell(rows, *column) for column in columns.values())} |")
+    return lines
 
 
 def whole(rows: list[Row], arms: Mapping[str, Any], seeds: tuple[int, ...]) -> dict[str, list[Row]]:

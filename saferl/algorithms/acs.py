@@ -38,6 +38,7 @@ from saferl.algorithms.off_policy import ConstrainedOffPolicy
 from saferl.algorithms.registry import register_method
 from saferl.algorithms.risk_search import RUNGS, RiskSearch
 from saferl.cost_critics import CostCritics
+from saferl.dense_critic import DenseCritic
 from saferl.replay import Batch
 from saferl_controllers.safeguard import Safeguarded
 
@@ -69,6 +70,7 @@ class ACS(GuardedTD3):
     """
 
     rungs = RUNGS
+    _in_numpy: tuple[DenseCritic, DenseCritic] | None = None
     safety: CostCritics
     safety_target: CostCritics
     safety_value: CostCritics
@@ -127,9 +129,10 @@ class ACS(GuardedTD3):
     def correct(self, observations: Any, proposed: Array, plays: bool = False, rounds: int | None = None) -> Safeguarded:
         """Return what is executed in place of proposed actions; see `GuardedTD3.correct`, and `risk_search` for the rungs."""
         features, tolerance = self._features(observations), self.tolerance if plays else self.bar
-        with th.no_grad():
-            limit = self._limit(features, tolerance)[:, 0].cpu().double().numpy()
-        search = RiskSearch(_SlowRisk(self, features), np.asarray(proposed, np.float64), limit, tolerance)
+        seen, (risk, value) = features.cpu().numpy(), self._dense(features.shape[1])
+        usual = value.values(value.prepared(seen)).clip(0.0, 1.0)
+        limit = (1.0 - self.alpha) * usual + self.alpha * tolerance
+        search = RiskSearch(_SlowRisk(risk, seen), np.asarray(proposed, np.float64), limit, tolerance)
         if self.correction == "gradient":
             search.unroll()
         else:
@@ -176,13 +179,21 @@ class ACS(GuardedTD3):
     def _own_optimizers(self) -> list[th.optim.Optimizer]:
         return [self.safety.optimizer, self.safety_value.optimizer]
 
+    def _dense(self, states: int) -> tuple[DenseCritic, DenseCritic]:
+        """Return the slow critic and the value network in NumPy."""
+        pair = self._in_numpy
+        if pair is None or not (pair[0].shows(self.safety_target) and pair[1].shows(self.safety_value)):
+            pair = DenseCritic(self.safety_target, states), DenseCritic(self.safety_value, states)
+            self._in_numpy = pair
+        return pair
+
     def _limit(self, features: th.Tensor, bar: float) -> th.Tensor:
         """Return what the risk of an action may be, (N, 1)."""
         usual: th.Tensor = self.safety_value(features).clamp(0.0, 1.0)
         return (1.0 - self.alpha) * usual + self.alpha * bar
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "safety", "safety_target", "safety_value", "_samples"]
+        return [*super()._excluded_save_params(), "safety", "safety_target", "safety_value", "_samples", "_in_numpy"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
@@ -193,26 +204,16 @@ class ACS(GuardedTD3):
 class _SlowRisk:
     """What the slow critic says of actions in some states."""
 
-    def __init__(self, model: ACS, features: th.Tensor) -> None:
-        self._critic, self._features, self._device = model.safety_target, features, model.device
+    def __init__(self, critic: DenseCritic, features: Array) -> None:
+        self._critic, self._prepared = critic, critic.prepared(features)
 
     def __call__(self, ids: Array, actions: Array) -> tuple[Array, Array]:
         """Return the risk (K,) of actions (K, na) in the states `ids` (K,), and its slope (K, na)."""
-        inputs = th.as_tensor(actions, dtype=th.float32, device=self._device).requires_grad_()
-        with th.enable_grad():
-            risk = self._critic(th.cat((self._of(ids), inputs), dim=1))[:, 0]
-            (slope,) = th.autograd.grad(risk.sum(), inputs)
-        return risk.detach().cpu().double().numpy(), slope.cpu().double().numpy()
+        return self._critic.slopes(self._prepared[ids], actions)
 
     def alone(self, ids: Array, actions: Array) -> Array:
         """Return the risk only."""
-        with th.no_grad():
-            inputs = th.as_tensor(actions, dtype=th.float32, device=self._device)
-            risk: Array = self._critic(th.cat((self._of(ids), inputs), dim=1))[:, 0].cpu().double().numpy()
-        return risk
-
-    def _of(self, ids: Array) -> th.Tensor:
-        return self._features if len(ids) == len(self._features) else self._features[ids]
+        return self._critic.risk(self._prepared[ids], actions)
 
 
 @register_method(

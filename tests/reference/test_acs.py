@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch as th
 from saferl.algorithms.acs import ACS
+from saferl.cost_critics import CostCritics, ParallelLinear
+from saferl.dense_critic import DenseCritic
 from saferl.experiment.build import load_model, make_copies, make_model, make_vec_env, predictor
 from saferl.experiment.config import build_config
 from saferl.experiment.train import train
@@ -39,26 +41,51 @@ def build(**changes: Any) -> ACS:
     return model
 
 
+def set_risk(model: ACS, bias: float, kinks: list[tuple[list[float], float, float]]) -> None:
+    """Let the slow critic be ``bias + sum_k height_k relu(slope_k . action + offset_k)``."""
+    first, last = (layer for layer in model.safety_target.network if isinstance(layer, ParallelLinear))
+    features = model.actor.features_dim
+    with th.no_grad():
+        for parameter in model.safety_target.parameters():
+            parameter.zero_()
+        last.bias.fill_(bias)
+        for k, (slope, offset, height) in enumerate(kinks):
+            first.weight[0, features:, k], first.bias[0, 0, k] = th.tensor(slope), offset
+            last.weight[0, k, 0] = height
+
+
 def linear_risk(model: ACS, bias: float, slope: list[float], value: float) -> None:
     """Let the slow critic be ``bias + slope . action`` and the value network a constant."""
-    features = model.actor.features_dim
+    set_risk(model, bias, [(slope, 0.0, 1.0), ([-x for x in slope], 0.0, -1.0)])
+    with th.no_grad():
+        for parameter in model.safety_value.parameters():
+            parameter.zero_()
+        model.safety_value.network[-1].bias.fill_(value)  # type: ignore[operator,union-attr]
 
-    class Risk(th.nn.Module):
-        def forward(self, inputs: th.Tensor) -> th.Tensor:
-            return bias + inputs[:, features:] @ th.tensor(slope)[:, None]
 
-    class Value(th.nn.Module):
-        def forward(self, inputs: th.Tensor) -> th.Tensor:
-            return th.full((len(inputs), 1), value)
-
-    model.safety_target, model.safety_value = Risk(), Value()  # type: ignore[assignment]
+def test_slopes_are_those_of_torch() -> None:
+    th.manual_seed(0)
+    critic = CostCritics(7, 1, (16, 8, 8), th.nn.ReLU, 1e-2, 1.0)
+    dense = DenseCritic(critic, 5)
+    for _ in range(2):  # the second time after it has learned
+        states, actions = th.randn(20, 5), th.rand(20, 2, requires_grad=True)
+        risk = critic(th.cat((states, actions), dim=1))[:, 0]
+        (slope,) = th.autograd.grad(risk.sum(), actions, retain_graph=True)
+        found, found_slope = dense.slopes(dense.prepared(states.numpy()), actions.detach().double().numpy())
+        np.testing.assert_allclose(found, risk.detach().numpy(), atol=1e-6)
+        np.testing.assert_allclose(found_slope, slope.numpy(), atol=1e-6)
+        assert (found_slope != 0.0).any(axis=1).all()
+        assert dense.shows(critic)
+        risk.square().mean().backward()
+        critic.optimizer.step()
+    assert not dense.shows(CostCritics(7, 1, (16, 8, 8), th.nn.ReLU, 1e-2, 1.0))
 
 
 def test_the_bar_takes_back_a_share_of_the_excess() -> None:
     model = build(alpha=0.25, tolerance=0.1)
     linear_risk(model, 0.0, [1.0, 0.0], value=0.5)
     assert model.bar == pytest.approx(0.1)  # a policy that is only played is past all schedules
-    limit = model._limit(th.zeros(3, model.actor.features_dim), model.bar)
+    limit = model._limit(th.zeros(3, model.actor.features_dim), model.bar).detach()
     np.testing.assert_allclose(limit, np.full((3, 1), 0.75 * 0.5 + 0.25 * 0.1), rtol=1e-6)
 
 
@@ -66,7 +93,8 @@ def test_alpha_one_is_the_fixed_threshold_of_a_safety_critic() -> None:
     model = build(alpha=1.0, tolerance=0.1)
     for value in (0.0, 0.7):
         linear_risk(model, 0.0, [1.0, 0.0], value)
-        assert float(model._limit(th.zeros(1, model.actor.features_dim), model.bar)) == pytest.approx(0.1)
+        limit = model._limit(th.zeros(1, model.actor.features_dim), model.bar).detach()
+        assert float(limit) == pytest.approx(0.1)
 
 
 def test_the_tolerance_falls_once_corrections_begin() -> None:
@@ -115,32 +143,22 @@ def test_what_cannot_be_met_goes_to_the_safest_corner_and_says_so() -> None:
     assert not found.feasible[0]
 
 
-class _Bent(th.nn.Module):
-    """Risk (a_0 - 0.5)^2 of the first action, and 1 more left of a wall in the second."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.features = features
-
-    def forward(self, inputs: th.Tensor) -> th.Tensor:
-        a = inputs[:, self.features :]
-        return ((a[:, 0] - 0.5).square() + (a[:, 1] < 0.0))[:, None]
-
-
 def test_the_rungs_of_the_ladder() -> None:
     model: Any = build(alpha=1.0, tolerance=0.01, samples=64, rounds=8)
     linear_risk(model, 0.0, [1.0, 0.0], value=0.0)
-    model.safety_target = _Bent(model.actor.features_dim)
-    proposed = np.array([[0.45, 0.5], [-0.5, 0.5], [0.2, -0.1]])
+    # more and more risk left of 0.42 and of 0.1 in the first action; a wall, and no slope behind it, in the second
+    wall = [([0.0, -1e3], 0.0, 1.0), ([0.0, -1e3], -1.0, -1.0)]
+    set_risk(model, 0.0, [([-1.0, 0.0], 0.42, 0.5), ([-1.0, 0.0], 0.1, 2.0), *wall])
+    proposed = np.array([[0.45, 0.5], [-0.5, 0.5], [0.5, -0.1]])
     found = model.correct(th.zeros(3, 11), proposed)
-    # as is; Newton's steps to the root a0 = 0.4 of the excess; past the wall only samples come
+    # as is; Newton's steps to where the risk is 0.01, a0 = 0.4; past the wall only samples come
     assert found.rung.tolist() == [0, 2, 3]
     assert found.feasible.all()
     assert (found.slack == 0.0).all()
     assert found.action[0].tolist() == pytest.approx([0.45, 0.5])
-    assert found.action[1].tolist() == pytest.approx([0.4, 0.5], abs=1e-4)
-    assert found.action[2, 1] >= 0.0
-    assert abs(found.action[2, 0] - 0.5) <= 0.1
+    assert found.action[1].tolist() == pytest.approx([0.4, 0.5], abs=1e-5)
+    assert found.action[2, 1] >= -1e-4
+    assert found.action[2, 0] >= 0.4 - 1e-5
     again = model.correct(th.zeros(3, 11), proposed)
     assert (again.action == found.action).all()  # samples are the same for the same proposal
     model._samples, model.rounds = model._samples[:0], 1

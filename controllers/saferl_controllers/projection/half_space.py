@@ -67,12 +67,17 @@ def project_half_space_in_box(
         return HalfSpaceProjected(nearest, multiplier, ~broken)
     moves = _from_inside if (nearest == points).all() else _from_anywhere
     if broken.all():
-        return moves(points, np.broadcast_to(normals, points.shape), excess, low, high, weights)
-    normals = np.broadcast_to(normals, points.shape)[broken]
+        return moves(points, _each(normals, points), excess, low, high, weights)
+    normals = _each(normals, points)[broken]
     moved = moves(points[broken], normals, excess[broken], low, high, weights)
     feasible = np.ones(len(points), np.bool_)
     nearest[broken], multiplier[broken], feasible[broken] = moved
     return HalfSpaceProjected(nearest, multiplier, feasible)
+
+
+def _each(normals: FloatArray, points: FloatArray) -> FloatArray:
+    """Return a normal (N, n) per point."""
+    return normals if normals.shape == points.shape else np.broadcast_to(normals, points.shape)
 
 
 def _ways(normals: FloatArray, weights: FloatArray | None) -> tuple[FloatArray, FloatArray, BoolArray, FloatArray]:
