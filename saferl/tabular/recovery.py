@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from saferl.tabular.cmdp import CMDP, Array
 
+_ROUNDING = 1e-12
 Actions = np.ndarray[Any, np.dtype[np.int64]]
 POSITION, SPEED, ACCELERATION, BOUND = 1.5, 1.2, 1.0, 1.0
 """Of the double integrator: ranges of the table, and the position beyond which a step violates."""
@@ -34,6 +36,22 @@ class Guarded(NamedTuple):
     """
 
     actions: Actions
+    feasible: np.ndarray[Any, np.dtype[np.bool_]]
+    risk: Array
+    excess: Array
+
+
+class Mixed(NamedTuple):
+    """A nominal policy behind a safeguard that acts in turn as many do.
+
+    Attributes:
+        policy: (S, A) shares of what is executed.
+        feasible: (S,) whether, by the exact risk, an action meets the condition.
+        risk: (S,) u, exact, of this policy.
+        excess: (S,) by how much it misses the condition with that; negative where it has room.
+    """
+
+    policy: Array
     feasible: np.ndarray[Any, np.dtype[np.bool_]]
     risk: Array
     excess: Array
@@ -72,6 +90,12 @@ def reckless(positions: int = 31, speeds: int = 21, pushes: int = 9) -> Actions:
     return nearest
 
 
+def fixed(problem: CMDP, actions: Actions) -> Array:
+    """Return the policy (S, A) that takes actions (S,)."""
+    policy: Array = np.eye(problem.actions)[actions]
+    return policy
+
+
 def guards(
     problem: CMDP, nominal: Actions, alpha: float, tolerance: float, rounds: int = 4000, every: int = 200, rate: float = 0.05
 ) -> Iterator[Guarded]:
@@ -89,26 +113,57 @@ def guards(
         every: Rounds between what is yielded.
         rate: Share of the way to the target per round.
     """
+    for number, (actions, feasible) in enumerate(_iterated(problem, nominal, alpha, tolerance, rounds, rate), start=1):
+        if number % every == 0:
+            exact, excess, _ = _judged(problem, fixed(problem, actions), alpha, tolerance)
+            yield Guarded(actions, feasible, exact, excess)
+
+
+def mixed_guard(
+    problem: CMDP, nominal: Actions, alpha: float, tolerance: float, rounds: int = 4000, rate: float = 0.05
+) -> Mixed:
+    """Iterate as `guards` does, and return the policy that acts as the rounds of the second half do, in turn.
+
+    Where single rounds swing between what is safe and what is not, this is what they come to: the share of rounds that admit
+    an action is what the critic, which sees all of them, allows.
+    """
+    shares = np.zeros((problem.states, problem.actions))
+    for number, (actions, _) in enumerate(_iterated(problem, nominal, alpha, tolerance, rounds, rate), start=1):
+        if number > rounds // 2:
+            shares[np.arange(problem.states), actions] += 1.0
+    policy = shares / shares.sum(axis=1, keepdims=True)
+    exact, excess, least = _judged(problem, policy, alpha, tolerance)
+    return Mixed(policy, least <= _ROUNDING, exact, excess)
+
+
+def _iterated(
+    problem: CMDP, nominal: Actions, alpha: float, tolerance: float, rounds: int, rate: float
+) -> Iterator[tuple[Actions, np.ndarray[Any, np.dtype[np.bool_]]]]:
+    """Yield every round's actions (S,), and where the critic finds one that meets the condition."""
     cost, states = problem.costs[0], np.arange(problem.states)
     distance = np.abs(np.arange(problem.actions) - nominal[:, np.newaxis])
-    flat = problem.transitions.reshape(-1, problem.states)
+    flat = csr_array(problem.transitions.reshape(-1, problem.states))
     risk = cost.max(axis=1)
-    for number in range(1, rounds + 1):
+    for _ in range(rounds):
         after = (flat @ risk).reshape(distance.shape)
-        allowed = after <= ((1.0 - alpha) * risk + alpha * tolerance)[:, np.newaxis] + 1e-12
+        allowed = after <= ((1.0 - alpha) * risk + alpha * tolerance)[:, np.newaxis] + _ROUNDING
         feasible = allowed.any(axis=1)
         actions = np.where(feasible, np.where(allowed, distance, problem.actions).argmin(axis=1), after.argmin(axis=1))
-        if number % every == 0:
-            exact = problem.values(np.eye(problem.actions)[actions]).v[1]
-            drift = problem.transitions[states, actions] @ exact
-            yield Guarded(actions, feasible, exact, drift - (1.0 - alpha) * exact - alpha * tolerance)
+        yield actions, feasible
         risk = risk + rate * ((1.0 - problem.gamma) * cost[states, actions] + problem.gamma * after[states, actions] - risk)
 
 
-def violating(problem: CMDP, actions: Actions, steps: int = 1000) -> float:
-    """Return the share of violating steps from the problem's first state on."""
-    every = np.arange(problem.states)
-    step, cost = problem.transitions[every, actions], problem.costs[0][every, actions]
+def _judged(problem: CMDP, policy: Array, alpha: float, tolerance: float) -> tuple[Array, Array, Array]:
+    """Return a policy's exact risk (S,), by how much it misses the condition with that, and by how much every action does."""
+    exact = problem.values(policy).v[1]
+    after = problem.transitions @ exact
+    bound = (1.0 - alpha) * exact + alpha * tolerance
+    return exact, np.einsum("sa,sa->s", policy, after) - bound, after.min(axis=1) - bound
+
+
+def violating(problem: CMDP, policy: Array, steps: int = 1000) -> float:
+    """Return a policy's (S, A) share of violating steps from the problem's first state on."""
+    step, cost = np.einsum("sa,sat->st", policy, problem.transitions), (policy * problem.costs[0]).sum(axis=1)
     chances, total = problem.initial, 0.0
     for _ in range(steps):
         total += float(chances @ cost)

@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from saferl.tabular.recovery import double_integrator, guards, reckless, violating
+from saferl.tabular.recovery import double_integrator, fixed, guards, mixed_guard, reckless, violating
 
 GRID = (21, 15, 5)
 TOLERANCE = 0.02
@@ -15,7 +15,7 @@ TOLERANCE = 0.02
 
 def test_what_is_guarded_violates_nearly_always_and_probabilities_move_the_mass() -> None:
     problem, nominal = double_integrator(*GRID), reckless(*GRID)
-    assert violating(problem, nominal) > 0.9
+    assert violating(problem, fixed(problem, nominal)) > 0.9
     positions = problem.reward[:, 0]
     from_rest = problem.transitions[np.argmax(problem.initial)]
     assert positions @ problem.initial == 0.0
@@ -36,7 +36,7 @@ def test_who_begins_below_the_tolerance_stays_there(alpha: float, record_propert
     record_property("measured", max(risks))
     assert max(risks) < TOLERANCE
     assert chances @ last.feasible > 0.95
-    assert violating(problem, last.actions) < TOLERANCE
+    assert violating(problem, fixed(problem, last.actions)) < TOLERANCE
 
 
 def test_a_small_recovery_rate_is_infeasible_less_often() -> None:
@@ -46,3 +46,12 @@ def test_a_small_recovery_rate_is_infeasible_less_often() -> None:
         for alpha in (1.0, 0.5, 0.2, 0.05)
     ]
     assert all(later < earlier for earlier, later in pairwise(shares))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 0.1])
+def test_rounds_in_turn_meet_the_condition_at_every_alpha(alpha: float) -> None:
+    problem = double_integrator(*GRID)
+    mixed = mixed_guard(problem, reckless(*GRID), alpha, TOLERANCE)
+    np.testing.assert_allclose(mixed.policy.sum(axis=1), 1.0)
+    assert 0.3 < mixed.feasible.mean() < 1.0
+    assert mixed.excess[mixed.feasible].max() <= 1e-9
