@@ -1,4 +1,4 @@
-"""One cost critic in NumPy, with its slopes: for a few inputs torch takes ten times as long."""
+"""One cost critic in NumPy, with its slopes: for a few inputs torch takes several times as long."""
 
 from __future__ import annotations
 

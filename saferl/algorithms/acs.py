@@ -11,9 +11,9 @@ moved to the closest one that does by the critic's slope: the exact projection o
 critic bends, what was found is projected again by the slope there, the paper's "quasi-Newton"; `risk_search` has the ladder.
 The actor is drawn the same way by a penalty on what it exceeds, so that it stops needing corrections.
 
-Both are of the guarded policy. U looks ahead to the target actor's action with its correction, and u is what U, by its slow
-copy, says of such actions: a critic of the unguarded policy finds hardly a safe action where that policy is reckless. Risk
-goes on beyond terminal states, as if the episode did, so that an end is no way out.
+Both are of the guarded policy. U looks ahead to the target actor's action after one projection, for the sake of speed, and u is
+what U, by its slow copy, says of such actions: a critic of the unguarded policy finds hardly a safe action where that policy is
+reckless. Risk goes on beyond terminal states, as if the episode did, so that an end is no way out.
 
 **Reconstruction:** the paper's body could not be read; what is here follows its abstract and the author's public script, which
 corrects by normalised gradient steps and learns a trajectory-level label on-policy. The off-policy critic of violating steps
@@ -60,7 +60,8 @@ class ACS(GuardedTD3):
         tolerance_fraction: Until which part of the training it falls.
         correction: ``projection``; or ``gradient``, up to 20 normalised gradient steps of 0.05 as in USL, for comparison.
         rounds: Projections at most per action.
-        trust: How far an action is moved at most per projection, each of its numbers; actions are scaled to [-1, 1].
+        trust: How far an action is moved at most, each of its numbers, by projections after one that did not help; actions are
+            scaled to [-1, 1].
         samples: How many further actions are tried where projections do not suffice.
         pressure: kappa, of the actor's penalty on what its action exceeds: reward per discounted violating step.
         safety_gamma: Discount of violations.
@@ -94,6 +95,7 @@ class ACS(GuardedTD3):
         safety_net_arch: tuple[int, ...] = (128, 128),
         **kwargs: Any,
     ) -> None:
+        self._settled = False
         self.alpha, self.tolerance, self.tolerance_start = alpha, tolerance, tolerance_start
         self.tolerance_fraction, self.correction = tolerance_fraction, correction
         self.rounds, self.trust, self.samples, self.pressure = rounds, trust, samples, pressure
@@ -117,7 +119,9 @@ class ACS(GuardedTD3):
 
     @property
     def bar(self) -> float:
-        """The present delta."""
+        """The present delta; once it has fallen it stays, in a second `learn` too."""
+        if self._settled:
+            return self.tolerance
         begun, until = self.warmup_fraction, max(self.tolerance_fraction, self.warmup_fraction + 1e-9)
         share = min(max((self.progress - begun) / (until - begun), 0.0), 1.0)
         if share == 1.0:
@@ -173,7 +177,8 @@ class ACS(GuardedTD3):
         return loss
 
     def follow_safeguard(self) -> None:
-        """Move the slow critic."""
+        """Move the slow critic, and note whether the tolerance has fallen."""
+        self._settled = self.bar == self.tolerance
         polyak_update(self.safety.parameters(), self.safety_target.parameters(), self.safety_tau)
 
     def _own_optimizers(self) -> list[th.optim.Optimizer]:
@@ -243,4 +248,4 @@ class ACSSettings(GuardedTD3Settings):
     pressure: float = Field(5.0, ge=0)
     safety_gamma: float = Field(0.95, ge=0, lt=1)
     safety_tau: float = Field(0.02, gt=0, le=1)
-    safety_net_arch: tuple[PositiveInt, ...] = (128, 128)
+    safety_net_arch: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)

@@ -94,6 +94,9 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
         self.alpha, self.warmup_fraction, self.rounds, self.pressure = alpha, warmup_fraction, rounds, pressure
         self.safety_net_arch = tuple(safety_net_arch)
         self._executed: list[Array] = []
+        self._begun = False
+        # the condition is about what actions add, which advantages with their mean taken off would not tell
+        kwargs = {"standardize": "mixed", **kwargs, "cost_scaling": "none"}
         super().__init__(policy, env, *args, **kwargs)
 
     def set_limits(self, limits: list[float], senses: list[str]) -> None:
@@ -166,20 +169,20 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
 
     @property
     def begun(self) -> bool:
-        """Whether corrections have begun; true where no training is known of."""
+        """Whether corrections have begun; true where no training is known of, and in a second `learn`."""
         total = getattr(self, "_total_timesteps", 0)
-        return not total or self.num_timesteps / total >= self.warmup_fraction
+        return self._begun or not total or self.num_timesteps / total >= self.warmup_fraction
 
     def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> bool:
         """Collect a rollout through the safeguard, which begins between rollouts."""
-        self._executed, self._corrects_now = [], self.begun
+        self._executed, self._begun = [], bool(self._total_timesteps) and self.begun
         return bool(super().collect_rollouts(env, *args, **kwargs))
 
     def executed(self, actions: Array) -> Array:
         """Correct a step's actions where that has begun, and note what is done."""
         proposed = actions.reshape(len(actions), -1)
         found = untouched(proposed)
-        if self._corrects_now:
+        if self._begun:
             began = time.perf_counter()
             last: Any = self._last_obs
             found = self.correct(self.policy.obs_to_tensor(last)[0], proposed)
@@ -246,7 +249,7 @@ class ACSPPOSettings(MixedSettings):
     warmup_fraction: float = Field(0.1, ge=0, le=1)
     rounds: PositiveInt = 3
     pressure: float = Field(0.1, ge=0)
-    safety_net_arch: tuple[PositiveInt, ...] = (64, 64)
+    safety_net_arch: tuple[PositiveInt, ...] = Field((64, 64), min_length=1)
     cost_scaling: Literal["none"] = "none"
     standardize: Standardized = "mixed"
 

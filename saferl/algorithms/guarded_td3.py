@@ -1,7 +1,8 @@
 """TD3 behind a safeguard that it learns: what is executed is a correction of what the actor proposes.
 
 Critics learn from what was executed and look ahead to what would be, the target actor's actions with their corrections;
-exploration noise comes before the correction, and the trained policy brings its safeguard along: `predict` corrects too.
+exploration noise comes before the correction, and the trained policy brings its safeguard along: `predict` corrects too. The
+replay buffer keeps what was executed; no critic here learns from proposals, which only steps' infos tell.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
         **kwargs: Any,
     ) -> None:
         self.warmup_fraction, self.guarded = warmup_fraction, guarded
-        self._proposes = False
+        self._proposes, self._begun = False, False
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -92,10 +93,15 @@ class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
     def following(self, batch: Batch) -> th.Tensor:
         """Return what would be executed in a batch's next states, (B, na): the target actor's actions, corrected once."""
         proposed = self.target_actions(batch)
-        if self.progress < self.warmup_fraction:
+        if not self.begun:
             return proposed
         found = self.correct(batch.next_observations, proposed.cpu().numpy(), rounds=1)
         return th.as_tensor(found.action, dtype=th.float32, device=self.device)
+
+    @property
+    def begun(self) -> bool:
+        """Whether corrections have begun; a second `learn` does not put them off again."""
+        return self._begun or self.progress >= self.warmup_fraction
 
     @property
     def progress(self) -> float:
@@ -106,7 +112,7 @@ class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
     def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the actor's actions, corrected unless `corrects` says otherwise or corrections have not begun."""
         actions, state = super().predict(observation, *args, **kwargs)
-        if self._proposes or not self.corrects or self.progress < self.warmup_fraction:
+        if self._proposes or not self.corrects or not self.begun:
             return actions, state
         seen, several = self.policy.obs_to_tensor(observation)
         scaled = self.policy.scale_action(np.atleast_2d(actions))
@@ -121,7 +127,7 @@ class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
             action, proposed = super()._sample_action(learning_starts, action_noise, n_envs)
         finally:
             self._proposes = False
-        if self.progress < self.warmup_fraction or self.num_timesteps < learning_starts:
+        if not self.begun or self.num_timesteps < learning_starts:
             self.tell(untouched(action), action)
             return action, proposed
         began = time.perf_counter()
@@ -134,6 +140,7 @@ class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Take gradient steps of critics, of what corrections go by, and of the actor."""
         self.policy.set_training_mode(True)
+        self._begun = self.begun
         self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, *self._own_optimizers()])
         seen = []
         for _ in range(gradient_steps):

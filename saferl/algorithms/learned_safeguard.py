@@ -18,13 +18,17 @@ TOUCHING = 1e-6
 class LearnedSafeguard:
     """Mixed in before an algorithm of Stable-Baselines3 that corrects its own actions.
 
+    Where the environment has a safeguard too, that one corrects last, and tells what was executed.
+
     Attributes:
         rungs: How many rungs its fallback ladder has.
+        behind_another: Whether the environment has a safeguard too.
         corrects: Whether `predict` corrects actions too; set it to False to see the upper policy alone.
     """
 
     rungs: ClassVar[int] = 1
     corrects: bool = True
+    behind_another: bool = False
     _meter: SafeguardMeter | None = None
     _told: dict[str, Array]
 
@@ -48,13 +52,13 @@ class LearnedSafeguard:
         self._meter.add(found, np.linalg.norm(found.action - proposed, axis=1), seconds, slice(None))
 
     def record_safeguard(self, logger: Any) -> None:
-        """Log what was metered since the last time: ``safeguard/...``."""
+        """Log what was metered since the last time: ``safeguard/...``, or ``learned_safeguard/...`` where there are two."""
         for key, value in (self._meter.take() if self._meter is not None else {}).items():
-            logger.record(key, value)
+            logger.record(f"learned_{key}" if self.behind_another else key, value)
 
     def _excluded_save_params(self) -> list[str]:
         algorithm: Any = super()
-        return [*algorithm._excluded_save_params(), "_meter", "_told"]
+        return [*algorithm._excluded_save_params(), "_meter", "_told", "behind_another"]
 
 
 def untouched(actions: Array) -> Safeguarded:
@@ -83,6 +87,11 @@ class _Told(VecEnvWrapper):
         """Return the environment's answer, with what became of the proposals."""
         observations, rewards, dones, infos = self.venv.step_wait()
         told = self._algorithm._told
+        self._algorithm.behind_another = bool(infos) and "action_executed" in infos[0]
         for i, info in enumerate(infos):
-            info.update((key, each[i]) for key, each in told.items())
+            if self._algorithm.behind_another:  # what was executed is for that one to say
+                moved = bool(info["intervened"] or told["intervened"][i])
+                info.update(action_proposed=told["action_proposed"][i], intervened=moved)
+            else:
+                info.update((key, each[i]) for key, each in told.items())
         return observations, rewards, dones, infos

@@ -4,8 +4,8 @@
 1. Its exact projection onto the half-space that the critic's slope gives, in the action box; or USL's loop of gradient steps.
 2. Where the critic bends, projections of what was found last, by the slope there: Newton's steps. A step that does not help is
    halved, and halved again.
-3. The closest of some samples that meets it.
-4. The least risk that projections have found.
+3. The closest of some samples, and of the corner of the box that the slope points to, that meets it.
+4. None was found: the least risk, where it is worth while, of projections and samples.
 """
 
 from __future__ import annotations
@@ -94,18 +94,25 @@ class RiskSearch:
             self._take(ids, action[ids], 1, slope)
 
     def sample(self, samples: Array) -> None:
-        """Climb rung 3: try samples (S, na) of the box, drawn towards the proposal, the first the most."""
+        """Climb rung 3: try samples (S, na) of the box, drawn towards the proposal, the first the most, and the slope's corner.
+
+        Where none meets the limit the safest is taken if that gains more than the tolerance.
+        """
         ids = self._unmet()
         if not ids.size or not len(samples):
             return
-        wanted, many = self._wanted[ids, np.newaxis], len(samples)
-        tried = wanted + np.linspace(0.0, 1.0, many + 1)[1:, np.newaxis] * (samples - wanted)
+        wanted, many = self._wanted[ids, np.newaxis], len(samples) + 1
+        tried = wanted + np.linspace(0.0, 1.0, many)[1:, np.newaxis] * (samples - wanted)
+        corner = np.where(self._slope[ids] > 0.0, -1.0, np.where(self._slope[ids] < 0.0, 1.0, self._wanted[ids]))
+        tried = np.concatenate((tried, corner[:, np.newaxis]), axis=1)
         risk = self._risk.alone(np.repeat(ids, many), tried.reshape(-1, tried.shape[2])).reshape(len(ids), many)
         excess = risk - self._limit[ids, np.newaxis]
         distance = np.where(excess <= TOUCHING, np.linalg.norm(tried - wanted, axis=2), np.inf)
-        (met,) = np.isfinite(distance.min(axis=1)).nonzero()
-        best = distance[met].argmin(axis=1)
-        self.action[ids[met]], self.excess[ids[met]], self.rung[ids[met]] = tried[met, best], excess[met, best], 3
+        met, row = np.isfinite(distance.min(axis=1)), np.arange(len(ids))
+        best = np.where(met, distance.argmin(axis=1), excess.argmin(axis=1))
+        (taken,) = (met | (excess[row, best] < self.excess[ids] - self._tolerance)).nonzero()
+        at, best = ids[taken], best[taken]
+        self.action[at], self.excess[at], self.rung[at] = tried[taken, best], excess[taken, best], 3
 
     def answer(self) -> Safeguarded:
         """Return what was found; the slack is in the unit of the risk, the actions are of single precision."""

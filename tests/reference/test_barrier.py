@@ -298,11 +298,12 @@ def test_brakes_bring_a_robot_to_a_stop(name: str) -> None:
         copies.step(actions)
     task: Any = copies.task
     before = np.hypot(*task.robot.motion(copies.simulation.qpos, copies.simulation.qvel).velocity.T)
-    for _ in range(60):
+    for _ in range(200):
         copies.step(brake(copies))
     after = np.hypot(*task.robot.motion(copies.simulation.qpos, copies.simulation.qvel).velocity.T)
     assert before.mean() > 0.3
     assert after.max() < 0.05
+    assert np.abs(task.robot.motion(copies.simulation.qpos, copies.simulation.qvel).turning).max() < 1.0
 
 
 def test_without_it_the_adversary_breaks_the_limits() -> None:

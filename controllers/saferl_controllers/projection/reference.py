@@ -1,7 +1,7 @@
 """The same projections as convex programs in cvxpy: the reference of the fast ones, and the form that takes more kinds of rows.
 
-A program is compiled once for its sizes (disciplined parametrised programming), so later calls only rewrite numbers. It is a
-hundred times slower than `projection.fast`; use it to check, or where rows are uncertain (`ChanceProjection`).
+A program is compiled once for its sizes (disciplined parametrised programming), so later calls only rewrite numbers. It is
+tens of times slower than `projection.fast`; use it to check, or where rows are uncertain (`ChanceProjection`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class ConvexProjection:
         solver: str = "CLARABEL",
     ) -> None:
         self.box, self.solver = Box(low, high, weights), solver
+        if slack_weights is not None and not (np.asarray(slack_weights) > 0.0).all():
+            raise ConfigError(f"projection: slack weights {np.asarray(slack_weights).tolist()} must be above zero")
         cp, n = _cvxpy(), self.box.size
         root = np.sqrt(np.ones(n) if self.box.weights is None else self.box.weights)
         price = np.sqrt(np.ones(rows) if slack_weights is None else np.asarray(slack_weights, np.float64))

@@ -19,7 +19,7 @@ _AGAINST, _TOWARDS = 1.0, 2.0
 _STANDING = 0.05
 """m/s; speeds about and below this are hardly worth a turn: their damping ends them."""
 _CENTRE = 0.0193
-"""m that the point's centre of mass lies before its axis: turning about the axis moves the axis, not the centre."""
+"""m that the point's centre of mass lies before its axis."""
 
 
 class Motion(NamedTuple):
@@ -88,7 +88,8 @@ class Point(Robot):
     def brake(self, motion: Motion) -> FloatArray:
         """Push against the speed, and turn until what is left of it is along the push."""
         forward, sideways = motion.velocity[:, 0], motion.velocity[:, 1] + _CENTRE * motion.turning
-        speed = np.hypot(forward, sideways)
+        # of a robot that only spins the centre moves, or the axis, not both: it has nothing to turn for
+        speed = np.hypot(forward, np.minimum(np.abs(sideways), np.abs(motion.velocity[:, 1])))
         astray = np.arctan2(np.where(forward < 0.0, -sideways, sideways), np.abs(forward))
         turn = _TOWARDS * astray * np.square(speed) / (np.square(speed) + _STANDING**2)
         actions: FloatArray = np.clip(np.stack((-_AGAINST * forward, turn), axis=1), -1.0, 1.0)
