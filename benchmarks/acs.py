@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.safety_runs import Judge, beyond, comparison, mean, note, ratio, whole
+from benchmarks.safety_runs import Judge, beyond, comparison, mean, minutes_in_all, note, ratio, whole
 
 TOPIC = "acs"
 RAW = "rows.csv"
@@ -71,15 +71,17 @@ def _job(arm: str, seed: int, steps: int, prefix: str = "") -> Job:
 
 
 def claims() -> list[Claim]:
-    """Return the claims that the raw rows support: means over seeds of the deterministic last iterate."""
+    """Return the claims that the raw rows support: means over seeds, mostly of the deterministic last iterate."""
     arms = whole(read_rows(TOPIC, RAW), ARMS, SEEDS)
     if len(arms) < len(ARMS):
         return []
     found: list[Claim] = []
 
-    def claim(name: str, text: str, target: str, measured: float, unit: str, said: str = "") -> None:
-        found.append(Claim(f"acs-{name}", f"HalfCheetah, {STEPS:,} steps: {text}", target, measured, unit, "deterministic",
-                           list(SEEDS), COMMAND, QUICK, 60, RAW, said))  # fmt: skip
+    def claim(
+        name: str, text: str, target: str, measured: float, unit: str, said: str = "", policy: str = "deterministic"
+    ) -> None:
+        found.append(Claim(f"acs-{name}", f"HalfCheetah, {STEPS:,} steps: {text}", target, measured, unit, policy,
+                           list(SEEDS), COMMAND, QUICK, minutes_in_all(arms), RAW, said))  # fmt: skip
 
     for arm, (title, _, _) in ARMS.items():
         mine = arms[arm]
@@ -93,16 +95,22 @@ def claims() -> list[Claim]:
     claim("return-usl", "ACS: return, less 95 % of that of USL's loop", ">= 0", beyond(acs, usl, "return_on", 0.95), "1")
     for other, least in (("td3", 0.05), ("qp_layer", 0.25)):
         text = f"violating steps of training after its first fifth, ACS's over those of {ARMS[other][0]}"
-        claim(f"training-{other}", text, f"<= {least}", ratio(acs, arms[other], "violating_after_warmup"), "1")
+        claim(
+            f"training-{other}", text, f"<= {least}", ratio(acs, arms[other], "violating_after_warmup"), "1", "", "stochastic"
+        )
     for arm in ("acs", "acs_0.2", "acs_0.05"):
-        text = f"{ARMS[arm][0]}: calls of the safeguard that find nothing feasible, over those at alpha 1"
-        claim(f"{arm}-infeasible", text, "< 1", ratio(arms[arm], arms["acs_1"], "infeasible_rate"), "1")
+        text = f"{ARMS[arm][0]}: actions of the last tenth for which nothing feasible is found, less those at alpha 1"
+        rates = [100 * mean(arms[name], "infeasible_rate") for name in (arm, "acs_1")]
+        said = f"nothing feasible: {ARMS[arm][0]} {rates[0]:.3g} %, alpha 1 {rates[1]:.3g} %"
+        claim(f"{arm}-infeasible", text, "< 0", rates[0] - rates[1], "%", said, "stochastic")
         more = 100 * (mean(arms[arm], "rate_on") - mean(arms["acs_1"], "rate_on"))
         claim(f"{arm}-cost", f"{ARMS[arm][0]}: violating steps, less those at alpha 1", "<= 0", more, "%")
     worst = max(mean(acs, f"rate_{name}") for name in ROBUST)
     each = ", ".join(f"{name} {100 * mean(acs, f'rate_{name}'):.2f} %" for name in ROBUST)
     target = 2.0 * 100 * mean(acs, "rate_on")
     claim("robust", "ACS: violating steps under the worst disturbance", f"<= {target:.6g}", 100 * worst, "%", each)
-    claim("off", "ACS without its safeguard: violating steps (reported, no target)", ">= 0", 100 * mean(acs, "rate_off"), "%")
+    for arm in ("acs", "acs_ppo", "qp_layer", "usl"):
+        text = f"{ARMS[arm][0]} without its safeguard: violating steps (reported, no target)"
+        claim(f"{arm}-off", text, ">= 0", 100 * mean(arms[arm], "rate_off"), "%")
     claim("td3-speed", "TD3: mean speed over the limit", "> 1", mean(td3, "speed_on") / SPEED_LIMIT, "1")
     return found

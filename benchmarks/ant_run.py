@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, folder, read_rows
-from benchmarks.safety_runs import Judge, beyond, comparison, mean, note, whole
+from benchmarks.safety_runs import Judge, beyond, comparison, mean, minutes_in_all, note, whole
 
 TOPIC = "ant_run"
 RAW = "rows.csv"
 COMMAND = "python scripts/benchmark.py ant_run"
 QUICK = f"{COMMAND} --quick"
 STEPS, SEEDS = 500_000, (0, 1, 2)
+SPEED_LIMIT = 1.5
 ARMS = {"td3": "TD3", "qp_layer": "QP layer", "acs": "ACS"}
 JUDGE = Judge()
 
 
 COLUMNS = {
     "return": ("return_on", 1.0),
+    "forward speed, m/s": ("speed_on", 1.0),
     "violating, last iterate, %": ("rate_on", 100.0),
     "the same without its safeguard, %": ("rate_off", 100.0),
     "violating steps of training": ("violating", 1.0),
@@ -48,9 +50,8 @@ def claims() -> list[Claim]:
 
     def claim(name: str, text: str, target: str, measured: float, unit: str, said: str = "") -> Claim:
         text = f"ant in a corridor, {STEPS:,} steps: {text}"
-        return Claim(
-            f"ant-run-{name}", text, target, measured, unit, "deterministic", list(SEEDS), COMMAND, QUICK, 60, RAW, said
-        )
+        return Claim(f"ant-run-{name}", text, target, measured, unit, "deterministic", list(SEEDS), COMMAND, QUICK,
+                     minutes_in_all(arms), RAW, said)  # fmt: skip
 
     # TD3's rate says whether the limits bind at all, and so what the comparison of returns is worth
     targets = {"td3": ">= 50", "qp_layer": ">= 0", "acs": "< 2"}
@@ -59,8 +60,15 @@ def claims() -> list[Claim]:
               note(ARMS[arm], arms[arm]))
         for arm, target in targets.items()
     ]  # fmt: skip
+    # an ant that stands still is rewarded for not falling over: returns alone say little of how it runs
+    speeds = [
+        claim(f"{arm}-speed", f"{ARMS[arm]}: mean forward speed over the limit (reported, no target)", ">= 0",
+              mean(arms[arm], "speed_on") / SPEED_LIMIT, "1")
+        for arm in ARMS
+    ]  # fmt: skip
     return [
         *rates,
+        *speeds,
         claim("return-td3", "ACS: return, less 60 % of TD3's", ">= 0", beyond(arms["acs"], arms["td3"], "return_on", 0.6), "1"),
         claim(
             "return-qp", "ACS: return, less the QP layer's", ">= 0", beyond(arms["acs"], arms["qp_layer"], "return_on", 1), "1"

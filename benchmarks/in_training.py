@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from benchmarks.campaign import Job, campaign
 from benchmarks.evidence import Claim, Row, folder, read_rows
-from benchmarks.safety_runs import Judge, beyond, comparison, mean, note, whole
+from benchmarks.safety_runs import Judge, beyond, comparison, mean, minutes_in_all, note, whole
 
 TOPIC = "in_training"
 COMMAND = "python scripts/benchmark.py in_training"
@@ -95,8 +95,8 @@ def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
 
     def claim(name: str, text: str, target: str, measured: float, unit: str, policy: str, said: str = "") -> Claim:
         text = f"{setup.title}, {setup.steps:,} steps: {text}"
-        return Claim(f"in-training-{task}-{name}", text, target, measured, unit, policy, list(SEEDS), COMMAND, QUICK, 10,
-                     raw(task), said)  # fmt: skip
+        return Claim(f"in-training-{task}-{name}", text, target, measured, unit, policy, list(SEEDS), COMMAND, QUICK,
+                     minutes_in_all(arms), raw(task), said)  # fmt: skip
 
     found = [
         claim(f"{arm}-steps", f"{title}: violating steps of training", ">= 0", mean(arms[arm], "violating"), "steps",

@@ -16,6 +16,7 @@ from saferl.experiment.config import load_config
 from scipy.optimize import linprog
 
 from benchmarks.evidence import Claim, append_row, folder, read_rows
+from saferl_controllers import BoxSafeguard
 from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.projection.half_space import project_half_space_in_box
 from saferl_controllers.projection.problem import Box, Projected, residuals
@@ -228,7 +229,7 @@ def _fast(repeats: int) -> list[dict[str, Any]]:
         k = next(turn) % BATCH
         project_half_space_in_box(outside[k : k + 1], rows[k : k + 1, 0], offsets[k : k + 1, 0], box.low, box.high)
 
-    loose = offsets + 100.0
+    loose, guard = offsets + 100.0, BoxSafeguard(box.low, box.high)
     ways: dict[str, tuple[Callable[[], Any], int, int]] = {
         "qp_single": (single, 1, repeats),
         "qp_batch": (lambda: fast(points, rows, offsets), BATCH, repeats // 10),
@@ -242,6 +243,8 @@ def _fast(repeats: int) -> list[dict[str, Any]]:
         ),
         "inactive_single": (lambda: fast(points[:1] * 0.1, rows[:1], loose[:1]), 1, repeats),
         "inactive_batch": (lambda: fast(points * 0.1, rows, loose), BATCH, repeats),
+        "inactive_safeguard_single": (lambda: guard.filter({}, points[:1] * 0.1), 1, repeats),
+        "inactive_safeguard_batch": (lambda: guard.filter({}, points * 0.1), BATCH, repeats),
         "cvxpy_single": (convex, 1, repeats // 10),
     }  # fmt: skip
     return [
@@ -367,10 +370,12 @@ def claims() -> list[Claim]:
         for way, text, limit in (
             ("qp_single", f"{M} rows, one action", 20.0),
             ("qp_batch", f"{M} rows, batch of {BATCH}", 10.0),
-            ("half_space_single", "one half-space in a box, one action", 40.0),
-            ("half_space_batch", f"one half-space in a box, batch of {BATCH}", 0.5),
+            ("half_space_single", "one half-space in a box, one action in the box", 40.0),
+            ("half_space_batch", f"one half-space in a box, batch of {BATCH} in the box", 0.5),
             ("inactive_single", f"{M} rows, nothing to correct, one action", 10.0),
             ("inactive_batch", f"{M} rows, nothing to correct, batch of {BATCH}", 0.2),
+            ("inactive_safeguard_single", "a safeguard that has nothing to correct, one action", 10.0),
+            ("inactive_safeguard_batch", f"a safeguard that has nothing to correct, batch of {BATCH}", 0.2),
         ):
             median, p99 = (float(times[way][key]) for key in ("median_us", "p99_us"))
             note = f"{way}: 99th percentile {p99:.3g} us"

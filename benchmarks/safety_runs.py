@@ -20,7 +20,7 @@ from benchmarks.evidence import Row
 
 EPISODES, EVAL_SEED = 100, 12_345_000
 WARMUP = 0.2
-"""Part of the training that is left out of what trainings cost: no learned safeguard has anything to go by yet."""
+"""Part of the training that is left out of what trainings cost: SafeRL-Kit's warm-up. Corrections begin after half of it."""
 EVALUATIONS = 20
 """At the end of a training that count, where there are any."""
 OBSERVATION_NOISE, ACTION_NOISE = 0.01, 0.1
@@ -114,6 +114,11 @@ def ratio(rows: list[Row], others: list[Row], key: str) -> float:
     return mean(rows, key) / max(mean(others, key), 1e-9)
 
 
+def minutes_in_all(arms: Mapping[str, list[Row]]) -> float:
+    """Return how many minutes trainings took, two at a time, to the nearest ten."""
+    return 10.0 * round(sum(float(row["minutes"]) for rows in arms.values() for row in rows) / 20.0)
+
+
 def beyond(rows: list[Row], others: list[Row], key: str, share: float) -> float:
     """Return a column's mean less a share of that of other rows: not below 0 where that share is reached.
 
@@ -143,11 +148,12 @@ def comparison(titles: Mapping[str, str], arms: Mapping[str, list[Row]], columns
     Args:
         titles: Of the arms, in the table's order; those without rows are left out.
         arms: Rows by arm.
-        columns: Heading to a row's key and the factor by which it is shown; arms that lack the key show nothing.
+        columns: Heading to a row's key and the factor by which it is shown; arms that lack it, or a safeguard, show nothing.
     """
 
     def cell(rows: list[Row], key: str, scale: float) -> str:
-        values = [scale * float(row[key]) for row in rows if row.get(key)]
+        none = key in SAFEGUARD and all(float(row["solve_ms"]) == 0.0 for row in rows)
+        values = [] if none else [scale * float(row[key]) for row in rows if row.get(key)]
         if not values:
             return ""
         return f"{statistics.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"

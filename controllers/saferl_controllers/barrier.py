@@ -57,8 +57,8 @@ class BarrierSafeguard(Safeguard):
         margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
         threads: For physics, 0 for all cores.
 
-    Rungs: 0 as proposed, in bounds; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose worst
-    margin is best.
+    Rungs: 0 as proposed, in bounds; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose
+    worst margin is best.
 
     Raises:
         ConfigError: A number is out of range, actions have no bounds, or a constraint does not exist.

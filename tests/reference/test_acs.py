@@ -167,6 +167,53 @@ def test_the_rungs_of_the_ladder() -> None:
     assert (short.slack[1:] > 0.0).all()
 
 
+def test_where_nothing_suffices_the_safest_sample_is_taken_if_it_is_worth_while() -> None:
+    model: Any = build(alpha=1.0, tolerance=0.01, samples=64)
+    # a plateau of risk 0.9, and a ditch of 0.05 beyond 0.3 in the second action; no slope on either
+    linear_risk(model, 0.0, [0.0, 0.0], value=0.0)
+    edge = [([0.0, 1e3], -300.0, -0.85), ([0.0, 1e3], -301.0, 0.85)]
+    set_risk(model, 0.9, edge)
+    found = model.correct(th.zeros(1, 11), np.array([[0.2, -0.5]]))
+    assert found.rung[0] == 4
+    assert not found.feasible[0]
+    assert found.slack[0] == pytest.approx(0.04, abs=1e-3)
+    assert found.action[0, 1] > 0.3
+    set_risk(model, 0.9, [(slope, offset, 0.01 * height) for slope, offset, height in edge])  # 0.0085 less is not worth it
+    assert model.correct(th.zeros(1, 11), np.array([[0.2, -0.5]])).action[0].tolist() == pytest.approx([0.2, -0.5])
+
+
+def test_a_second_training_goes_on_behind_the_safeguard() -> None:
+    model: Any = build(warmup_fraction=0.5, tolerance_start=0.5, tolerance_fraction=0.9, tolerance=0.1)
+    model.learn(640)
+    assert model.begun
+    model._setup_learn(640)
+    model.num_timesteps = 0
+    assert model.progress == 0.0
+    assert model.begun
+    assert model.bar == pytest.approx(0.1)
+
+
+def test_behind_another_safeguard_steps_tell_what_that_executed(tmp_path: Any) -> None:
+    content = {
+        **CONTENT,
+        "method": {**CONTENT["method"], "warmup_fraction": 0.0},
+        "safeguard": {"name": "barrier", "horizon": 5},
+    }
+    config = build_config(content, "test")
+    model: Any = make_model(config, make_vec_env(config))
+
+    def note(local: dict[str, Any], _: Any) -> bool:
+        for info in local["infos"]:
+            assert {"action_proposed", "action_executed", "safeguard_verified"} <= info.keys()
+            moved = np.abs(info["action_proposed"] - info["action_executed"]).max()
+            assert bool(info["intervened"]) or moved <= 1e-6
+        return True
+
+    model.learn(256, callback=note)
+    header = train(config, tmp_path / "run").progress.read_text().partition("\n")[0]
+    assert {"safeguard/verified_rate", "learned_safeguard/intervention_rate"} <= set(header.split(","))
+
+
 def test_steps_tell_of_corrections_and_logs_count_them() -> None:
     model: Any = build(warmup_fraction=0.0, tolerance_start=0.0, tolerance=0.0, alpha=1.0)
     told: list[dict[str, Any]] = []
