@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from saferl.vec import LazyInfos
 from saferl_controllers.meter import SafeguardMeter
 from saferl_controllers.safeguard import Safeguarded, told_by
 
@@ -73,7 +74,7 @@ class _Told(VecEnvWrapper):
 
     def __init__(self, env: VecEnv, algorithm: LearnedSafeguard) -> None:
         super().__init__(env)
-        self._algorithm = algorithm
+        self._algorithm, self._looked = algorithm, False
 
     def reset(self) -> Any:
         """Begin anew."""
@@ -86,12 +87,15 @@ class _Told(VecEnvWrapper):
     def step_wait(self) -> Any:
         """Return the environment's answer, with what became of the proposals."""
         observations, rewards, dones, infos = self.venv.step_wait()
-        told = self._algorithm._told
-        self._algorithm.behind_another = bool(infos) and "action_executed" in infos[0]
-        for i, info in enumerate(infos):
-            if self._algorithm.behind_another:  # what was executed is for that one to say
+        told, algorithm = self._algorithm._told, self._algorithm
+        if not self._looked:  # once: infos cost time, and are built only for who reads them
+            self._looked, algorithm.behind_another = True, "action_executed" in infos[0]
+
+        def build(i: int) -> dict[str, Any]:
+            info: dict[str, Any] = infos[i]
+            if algorithm.behind_another:  # what was executed is for that one to say
                 moved = bool(info["intervened"] or told["intervened"][i])
-                info.update(action_proposed=told["action_proposed"][i], intervened=moved)
-            else:
-                info.update((key, each[i]) for key, each in told.items())
-        return observations, rewards, dones, infos
+                return {**info, "action_proposed": told["action_proposed"][i], "intervened": moved}
+            return {**info, **{key: each[i] for key, each in told.items()}}
+
+        return observations, rewards, dones, LazyInfos(self.num_envs, build)
