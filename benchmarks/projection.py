@@ -255,13 +255,13 @@ def _fast(repeats: int) -> list[dict[str, Any]]:
 def _corrections(repeats: int) -> list[dict[str, Any]]:
     """Time ACS's correction of one action beside the loop of gradient steps, behind the same untrained critic.
 
-    One projection, with the critic's slope before and its check after, and all twenty gradient steps of the loop, where
-    neither suffices; then both as they are used, with all rungs and with stops, where they may.
+    One projection, with the critic's slope before and its check after; all twenty gradient steps of the loop, towards a limit
+    that cannot be reached; then both as they are used, with all rungs and with stops where they may.
     """
     th.set_num_threads(1)
     rows = []
     for way, options, reachable in (
-        ("acs_projection", ["--method.rounds", "1", "--method.samples", "0"], False),
+        ("acs_projection", ["--method.rounds", "1", "--method.samples", "0"], True),
         ("acs_loop", ["--method.correction", "gradient"], False),
         ("acs_ladder", [], True),
         ("acs_loop_stops", ["--method.correction", "gradient"], True),

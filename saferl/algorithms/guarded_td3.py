@@ -15,6 +15,7 @@ import numpy as np
 import torch as th
 from pydantic import Field
 from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from saferl.algorithms.learned_safeguard import LearnedSafeguard, untouched
 from saferl.algorithms.td3 import ConstrainedTD3, TD3Settings
@@ -169,6 +170,9 @@ class GuardedTD3(LearnedSafeguard, ConstrainedTD3):
         return found
 
     def _features(self, observations: Any) -> th.Tensor:
+        if isinstance(self.actor.features_extractor, FlattenExtractor):  # a fifth of a correction's time if called as a module
+            flat: th.Tensor = observations.float().flatten(1)
+            return flat
         with th.no_grad():
             return self.actor.extract_features(observations, self.actor.features_extractor)
 

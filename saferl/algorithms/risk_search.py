@@ -56,7 +56,7 @@ class RiskSearch:
         found, self._slope = risk(np.arange(len(wanted)), wanted)
         self.action, self.excess = wanted.copy(), found - limit
         self.rung = np.zeros(len(wanted), np.intp)
-        self._furthest = np.full(len(wanted), np.inf)
+        self._furthest, self._trusted = np.full(len(wanted), np.inf), True
 
     def project(self, rounds: int, trust: float) -> None:
         """Climb rungs 1 and 2, by so many projections at most; from the first that did not help none goes further than `trust`.
@@ -65,7 +65,8 @@ class RiskSearch:
         ``gain / (gain + tolerance)`` of it: somewhere all actions are about as bad, and what little the critic tells them apart
         by is no reason to fling about.
         """
-        low, high = -np.ones(self.action.shape[1]), np.ones(self.action.shape[1])
+        high = np.ones(self.action.shape[1])
+        low = -high
         for k in range(rounds):
             ids = self._unmet()
             if not ids.size:
@@ -73,14 +74,17 @@ class RiskSearch:
             action, slope = self.action[ids], self._slope[ids]
             offsets = np.einsum("ni,ni->n", slope, action) - self.excess[ids] - TOUCHING
             projected = project_half_space_in_box(action, slope, offsets, low, high)
-            step = projected.point - action
-            gain = -np.einsum("ni,ni->n", slope, step)
-            share = np.where(projected.feasible, 1.0, gain / np.maximum(gain + self._tolerance, 1e-12))
-            longest = np.maximum(np.abs(step).max(axis=1), 1e-12)
-            share = np.minimum(share, self._furthest[ids] / longest)
-            helped = self._take(ids, action + share[:, np.newaxis] * step, min(k + 1, 2))
-            worse = ids[~helped]
-            self._furthest[worse] = np.minimum(0.5 * self._furthest[worse], trust)
+            moved, step = projected.point, projected.point - action
+            if not (projected.feasible.all() and self._trusted):
+                gain = -np.einsum("ni,ni->n", slope, step)
+                share = np.where(projected.feasible, 1.0, gain / np.maximum(gain + self._tolerance, 1e-12))
+                longest = np.maximum(np.abs(step).max(axis=1), 1e-12)
+                share = np.minimum(share, self._furthest[ids] / longest)
+                moved = action + share[:, np.newaxis] * step
+            helped = self._take(ids, moved, min(k + 1, 2))
+            if not helped.all():
+                worse, self._trusted = ids[~helped], False
+                self._furthest[worse] = np.minimum(0.5 * self._furthest[worse], trust)
 
     def unroll(self) -> None:
         """Take normalised gradient steps, all of the way even where they lead astray, as USL does."""

@@ -51,6 +51,7 @@ class PolytopeProjection:
         self.box = Box(low, high, weights)
         self._metric = np.diag(np.ones(self.box.size) if self.box.weights is None else self.box.weights)
         self._bounds = tuple(np.clip(bound, -_ENDLESS, _ENDLESS) for bound in (self.box.low, self.box.high))
+        self._lower = self._upper = np.zeros(0)
         self._prices = None if slack_weights is None else np.array(slack_weights, np.float64)
         if self._prices is not None and not (self._prices > 0.0).all():
             raise ConfigError(f"projection: slack weights {self._prices.tolist()} must be above zero")
@@ -72,6 +73,8 @@ class PolytopeProjection:
                 f"projection in {box.size} dimensions: got points {points.shape}, rows {rows.shape}, offsets {offsets.shape}"
             )
         nearest = np.minimum(np.maximum(points, box.low), box.high)
+        if n == 1:
+            return self._alone(points, nearest, rows.reshape(m, size), offsets.reshape(m))
         # not `>`: what cannot be compared (NaN) is not satisfied
         broken = ~(np.matmul(rows, nearest[..., np.newaxis])[..., 0] <= offsets)
         found = Projected(nearest, np.ones(n, np.bool_), np.zeros((n, m)), np.zeros((n, m)), points - nearest)
@@ -96,6 +99,23 @@ class PolytopeProjection:
             found.box_multipliers[at] -= np.matmul(found.row_multipliers[at, np.newaxis], rows[at])[:, 0]
         return found
 
+    def _alone(self, points: FloatArray, nearest: FloatArray, rows: FloatArray, offsets: FloatArray) -> Projected:
+        """Return the projection of one point (1, n) for rows (m, n) and offsets (m,), its nearest point of the box being known."""
+        m, weights, pull = len(offsets), self.box.weights, points - nearest
+        found = Projected(nearest, np.array((True,)), np.zeros((1, m)), np.zeros((1, m)), pull)
+        excess = rows.dot(nearest[0]) - offsets
+        if m and not np.maximum.reduce(excess) <= 0.0:  # not `>`: what cannot be compared (NaN) is not satisfied
+            if not math.isfinite(excess.dot(excess) + pull[0].dot(pull[0])):
+                _require_numbers(points, rows, offsets)
+            self._solve(found, 0, points[0], rows, offsets)
+            np.subtract(points, found.point, out=pull)
+            if weights is not None:
+                pull *= weights
+            pull -= found.row_multipliers[0].dot(rows)
+        elif weights is not None:
+            pull *= weights
+        return found
+
     def _one_row(self, found: Projected, at: Any, points: FloatArray, rows: FloatArray, offsets: FloatArray) -> None:
         """Fill in the answers `at` (K,) for points (K, n) with one row (K, n) and offset (K,) each."""
         box = self.box
@@ -109,10 +129,11 @@ class PolytopeProjection:
 
     def _solve(self, found: Projected, k: int, point: FloatArray, rows: FloatArray, offsets: FloatArray) -> None:
         """Fill in the answer for point k."""
-        size, m = self.box.size, len(offsets)
-        upper, lower = np.empty(size + m), np.empty(size + m)
-        upper[:size], lower[:size] = self._bounds[1], self._bounds[0]
-        upper[size:], lower[size:] = offsets, -_ENDLESS
+        size, m = len(point), len(offsets)
+        if len(self._lower) != size + m:
+            self._lower, self._upper = (np.concatenate((bound, np.full(m, -_ENDLESS))) for bound in self._bounds)
+        lower, upper = self._lower, self._upper
+        upper[size:] = offsets
         target = -point if self.box.weights is None else -self.box.weights * point
         rows = np.array(rows, np.float64, order="C")  # a copy: the solver takes no read-only views
         x, _, status, info = daqp.solve(self._metric, target, rows, upper, lower, np.zeros(size + m, np.int32), **_SETTINGS)
@@ -123,7 +144,7 @@ class PolytopeProjection:
         multipliers = info["lam"][-m:]
         if not solved:
             x, multipliers = self._relaxed(point, target, rows, upper, lower)
-        x = np.minimum(np.maximum(x, self.box.low), self.box.high)
+        np.minimum(np.maximum(x, self.box.low, out=x), self.box.high, out=x)
         found.point[k], found.row_multipliers[k] = x, multipliers
         if not solved:
             found.slack[k] = np.maximum(rows @ x - offsets, 0.0)

@@ -1,6 +1,7 @@
-"""What makes an interior-point answer exact: the rows and bounds that bind are told by it, and solved for as equalities.
+"""What makes an interior-point answer exact: of the rows and bounds it touches, an active-set method finds those that bind.
 
-The last step of OSQP (Stellato et al. 2020, Mathematical Programming Computation 12, section 5.2), for projections.
+For a projection that is a least-distance problem, which non-negative least squares solves exactly (Lawson and Hanson 1974,
+Solving Least Squares Problems, chapter 23). It is told nothing of the answer but what lies near it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from scipy.optimize import nnls
 from saferl_controllers.projection.problem import Box, Projected
 from saferl_envs.signals import FloatArray
 
+_NEAR = 1e-4
+"""Room of rows of length 1 that an interior-point answer may leave where it touches."""
 _RIGHT = 1e-9
-"""What a polished point may exceed rows of length 1 by, and its distance miss what multipliers push."""
+"""What a polished point may exceed rows of length 1 by."""
 
 
 def polished(box: Box, point: FloatArray, rows: FloatArray, offsets: FloatArray, found: Projected) -> Projected | None:
-    """Return the exact projection, or None where the answer given does not tell which rows and bounds bind.
+    """Return the exact projection, or None where rows and bounds that bind are not near the answer given.
 
     Args:
         box: Bounds and metric.
@@ -30,22 +33,21 @@ def polished(box: Box, point: FloatArray, rows: FloatArray, offsets: FloatArray,
     # all in the metric's own coordinates, rows and bounds alike: normals of length 1, and multipliers of these
     normals = np.concatenate((rows, np.eye(n), -np.eye(n))) / root
     limits = np.concatenate((offsets, box.high, -box.low))
-    pushes = np.concatenate((found.row_multipliers, found.box_multipliers.clip(0.0), (-found.box_multipliers).clip(0.0)))
     lengths = np.linalg.norm(normals, axis=1)
     lengths = np.where(lengths > 0.0, lengths, 1.0)
-    normals, limits, pushes = normals / lengths[:, np.newaxis], limits / lengths, pushes * lengths
-    room = limits - normals @ (root * found.point)
-    (binding,) = (pushes > np.maximum(room, 0.0)).nonzero()
-    target = root * point
-    active = normals[binding]
-    moved = target - np.linalg.pinv(active) @ (active @ target - limits[binding]) if len(binding) else target
-    multipliers = np.zeros(len(limits))
-    if len(binding):
-        multipliers[binding], missed = nnls(active.T, target - moved)
-    else:
-        missed = 0.0
-    if (normals @ moved - limits).max() > _RIGHT or missed > _RIGHT * (1.0 + np.abs(target).max()):
+    normals, limits, target = normals / lengths[:, np.newaxis], limits / lengths, root * point
+    near = limits - normals @ (root * found.point) < _NEAR
+    # the shortest step s with  normals s <= limits - normals target
+    system = np.vstack((-normals[near].T, normals[near] @ target - limits[near]))
+    wanted = np.zeros(n + 1)
+    wanted[n] = 1.0
+    shares = nnls(system, wanted)[0] if near.any() else np.zeros(0)
+    rest = system @ shares - wanted
+    moved = target - rest[:n] / rest[n]
+    if not (normals @ moved - limits).max() <= _RIGHT:
         return None
+    multipliers = np.zeros(len(limits))
+    multipliers[near] = -shares / rest[n]
     multipliers /= lengths
     return found._replace(
         point=np.clip(moved / root, box.low, box.high),
