@@ -81,10 +81,7 @@ class PolytopeProjection:
         (at,) = np.logical_or.reduce(broken, axis=1).nonzero()
         if len(at):
             _require_numbers(points, rows, offsets)
-            if rows.ndim == 2:
-                rows = np.broadcast_to(rows, (n, m, size))
-            if offsets.ndim == 1:
-                offsets = np.broadcast_to(offsets, (n, m))
+            rows, offsets = np.broadcast_to(rows, (n, m, size)), np.broadcast_to(offsets, (n, m))
             if m == 1 and len(at) >= _MANY:
                 self._one_row(found, at, points[at], rows[at, 0], offsets[at, 0])
             else:
@@ -100,7 +97,7 @@ class PolytopeProjection:
         return found
 
     def _alone(self, points: FloatArray, nearest: FloatArray, rows: FloatArray, offsets: FloatArray) -> Projected:
-        """Return the projection of one point (1, n) for rows (m, n) and offsets (m,), its nearest point of the box being known."""
+        """Return the projection of one point (1, n), whose nearest point of the box is known, for rows (m, n)."""
         m, weights, pull = len(offsets), self.box.weights, points - nearest
         found = Projected(nearest, np.array((True,)), np.zeros((1, m)), np.zeros((1, m)), pull)
         excess = rows.dot(nearest[0]) - offsets
