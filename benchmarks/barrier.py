@@ -151,6 +151,26 @@ def drive(task: str, policy: str, guarded: bool, steps: int) -> dict[str, Any]:
     return {**row, **numbers, "worst_each": each, "ms_per_action": round(1e3 * seconds / (calls * COPIES), 4)}
 
 
+def table() -> list[str]:
+    """Return the lines of a Markdown table of tasks and policies."""
+    lines = [
+        "| task, policy | violating without it | behind it | verified | worst value on verified steps | corrected "
+        "| ms per action |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = read_rows(TOPIC, RAW)
+    for row in rows if len(rows) == 2 * len(TASKS) * len(POLICIES) else []:
+        if row["guarded"] == "1":
+            free = next(r for r in rows if (r["task"], r["policy"], r["guarded"]) == (row["task"], row["policy"], "0"))
+            shares = [
+                f"{int(of[key]) / int(of['steps']):.2%}"
+                for of, key in ((free, "violated"), (row, "violated"), (row, "verified"), (row, "intervened"))
+            ]
+            cells = [*shares[:3], f"{float(row['worst_verified']):.2g}", shares[3], f"{float(row['ms_per_action']):.2g}"]
+            lines.append(f"| {TASKS[row['task']].title}, {row['policy']} | {' | '.join(cells)} |")
+    return lines
+
+
 def claims() -> list[Claim]:
     """Return the claims that the raw rows support."""
     rows = read_rows(TOPIC, RAW)
