@@ -152,16 +152,17 @@ def drive(task: str, policy: str, guarded: bool, steps: int) -> dict[str, Any]:
 
 
 def table() -> list[str]:
-    """Return the lines of a Markdown table of tasks and policies."""
+    """Return the lines of a Markdown table of tasks and policies, of those whose rows are there."""
     lines = [
         "| task, policy | violating without it | behind it | verified | worst value on verified steps | corrected "
         "| ms per action |",
         "|---|---|---|---|---|---|---|",
     ]
     rows = read_rows(TOPIC, RAW)
-    for row in rows if len(rows) == 2 * len(TASKS) * len(POLICIES) else []:
-        if row["guarded"] == "1":
-            free = next(r for r in rows if (r["task"], r["policy"], r["guarded"]) == (row["task"], row["policy"], "0"))
+    others = {(row["task"], row["policy"]): row for row in rows if row["guarded"] == "0"}
+    for row in rows:
+        free = others.get((row["task"], row["policy"]))
+        if row["guarded"] == "1" and free is not None:
             shares = [
                 f"{int(of[key]) / int(of['steps']):.2%}"
                 for of, key in ((free, "violated"), (row, "violated"), (row, "verified"), (row, "intervened"))
