@@ -156,13 +156,18 @@ def comparison(titles: Mapping[str, str], arms: Mapping[str, list[Row]], columns
         values = [] if none else [scale * float(row[key]) for row in rows if row.get(key)]
         if not values:
             return ""
-        return f"{statistics.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+        return f"{_short(statistics.mean(values))} ({_short(min(values))} to {_short(max(values))})"
 
     lines = [f"| | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
     for arm, title in titles.items():
         if rows := arms.get(arm):
             lines.append(f"| {title} | {' | '.join(cell(rows, *column) for column in columns.values())} |")
     return lines
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits, or all of those before the point, never as a power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1000.0 else f"{value:.3g}" if abs(value) >= 1e-4 else "0"
 
 
 def whole(rows: list[Row], arms: Mapping[str, Any], seeds: tuple[int, ...]) -> dict[str, list[Row]]:
