@@ -43,7 +43,7 @@ class LearnedCosts:
         where: str = "method",
     ) -> None:
         names = [spec["name"] for spec in specs]
-        for key, given in (("cost_shapes", shapes), ("margins", margins), ("cost_limits", cost_limits)):
+        for key, given in (("cost_shapes", shapes), ("cost_limits", cost_limits)):
             for name in given:
                 if name not in names:
                     raise ConfigError(choose("constraint", name, names, f"{where}.{key}"))
@@ -55,7 +55,11 @@ class LearnedCosts:
                     f"{where}.cost_shapes.{name}: the constraint's cost limit is not one on its {shape}; "
                     f"give {where}.cost_limits.{name}"
                 )
-        _require_sense(dict(zip(names, specs, strict=True)), shapes, margins, cost_limits, where)
+        by_name = dict(zip(names, specs, strict=True))
+        require_margins(by_name, margins, where)
+        for name in {**shapes, **margins}:
+            if name not in cost_limits and by_name[name].get("cost_limit") is None:
+                raise ConfigError(f"{where}: constraint {name!r} has no cost limit, so nothing is learned from its cost")
         self._changed = {
             c: (shapes.get(name, spec.get("cost", "indicator")), float(margins.get(name, 0.0)))
             for c, (name, spec) in enumerate(zip(names, specs, strict=True))
@@ -82,15 +86,21 @@ class LearnedCosts:
         return out
 
 
-def _require_sense(
-    specs: Mapping[str, Mapping[str, Any]],
-    shapes: Mapping[str, CostShape],
-    margins: Mapping[str, float],
-    cost_limits: Mapping[str, float],
-    where: str,
-) -> None:
-    """Refuse what would do nothing, or something that nobody means."""
+def require_margins(specs: Mapping[str, Mapping[str, Any]], margins: Mapping[str, float], where: str = "method") -> None:
+    """Refuse margins that are of no constraint, or that have no meaning for theirs.
+
+    Args:
+        specs: Specifications of the constraints by name.
+        margins: By constraint name, how far below its limit learned costs begin.
+        where: Where `margins` stands, for error messages.
+
+    Raises:
+        ConfigError: An unknown constraint, a number that is not finite, or a quantity that is not graded, does not always
+            apply or is not to stay below its limit.
+    """
     for name, margin in margins.items():
+        if name not in specs:
+            raise ConfigError(choose("constraint", name, list(specs), f"{where}.margins"))
         if not math.isfinite(margin):
             raise ConfigError(f"{where}.margins.{name}: must be a finite number, got {margin!r}")
         spec = specs[name]
@@ -99,6 +109,3 @@ def _require_sense(
                 f"{where}.margins.{name}: a margin has a meaning for a graded quantity that always applies and stays below "
                 f"its limit, not for this {spec['family']} constraint"
             )
-    for name in {**shapes, **margins}:
-        if name not in cost_limits and specs[name].get("cost_limit") is None:
-            raise ConfigError(f"{where}: constraint {name!r} has no cost limit, so nothing is learned from its cost")

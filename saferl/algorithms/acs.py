@@ -25,6 +25,7 @@ correction.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ from saferl.algorithms.registry import register_method
 from saferl.algorithms.risk_search import RUNGS, RiskSearch
 from saferl.cost_critics import CostCritics
 from saferl.dense_critic import DenseCritic
+from saferl.near_violations import NearViolations
 from saferl.replay import Batch
 from saferl_controllers.safeguard import Safeguarded
 
@@ -67,7 +69,12 @@ class ACS(GuardedTD3):
         safety_gamma: Discount of violations.
         safety_tau: Share by which the slow safety critic moves per gradient step.
         safety_net_arch: Hidden widths of the safety critic and its value network.
+        margins: By constraint name, how far below its limit a step counts as violating in what the critics learn, in the
+            constraint's unit (ours).
         **kwargs: Further arguments of `GuardedTD3`.
+
+    Raises:
+        ConfigError: As `GuardedTD3`; or a margin is of no guarded constraint, or has no meaning for it.
     """
 
     rungs = RUNGS
@@ -93,6 +100,7 @@ class ACS(GuardedTD3):
         safety_gamma: float = 0.95,
         safety_tau: float = 0.02,
         safety_net_arch: tuple[int, ...] = (128, 128),
+        margins: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         self._settled = False
@@ -100,10 +108,12 @@ class ACS(GuardedTD3):
         self.tolerance_fraction, self.correction = tolerance_fraction, correction
         self.rounds, self.trust, self.samples, self.pressure = rounds, trust, samples, pressure
         self.safety_gamma, self.safety_tau, self.safety_net_arch = safety_gamma, safety_tau, tuple(safety_net_arch)
+        self.margins = dict(margins or {})
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        self._unsafe = NearViolations(self.constraint_specs, self._columns, self.margins)
         width = self.actor.features_dim
         both = width + int(np.prod(self.action_space.shape or ()))
 
@@ -153,7 +163,7 @@ class ACS(GuardedTD3):
         """Take a gradient step of the safety critic and its value network."""
         features, next_features = self._features(batch.observations), self._features(batch.next_observations)
         with th.no_grad():
-            unsafe = batch.violated[:, self._columns].amax(dim=1, keepdim=True)
+            unsafe = self._unsafe(batch.violated, batch.values)
             later = self.safety_target(th.cat((next_features, following), dim=1)).clamp(0.0, 1.0)
             target = (1.0 - self.safety_gamma) * unsafe + self.safety_gamma * later  # terminal or not
         losses = {
@@ -198,7 +208,7 @@ class ACS(GuardedTD3):
         return (1.0 - self.alpha) * usual + self.alpha * bar
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "safety", "safety_target", "safety_value", "_samples", "_in_numpy"]
+        return [*super()._excluded_save_params(), "safety", "safety_target", "safety_value", "_samples", "_in_numpy", "_unsafe"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, variables = super()._get_torch_save_params()
@@ -249,3 +259,4 @@ class ACSSettings(GuardedTD3Settings):
     safety_gamma: float = Field(0.95, ge=0, lt=1)
     safety_tau: float = Field(0.02, gt=0, le=1)
     safety_net_arch: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)
+    margins: dict[str, float] = {}  # noqa: RUF012 - pydantic copies defaults

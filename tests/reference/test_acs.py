@@ -257,11 +257,14 @@ def batch_of(model: ACS, violated: float, done: float = 0.0) -> Batch:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("violated", "done"), [(1.0, 0.0), (0.0, 0.0), (1.0, 1.0)])
-def test_the_critic_learns_the_discounted_share_of_violations(violated: float, done: float) -> None:
-    expected = violated  # of all that follow, which do not end with the episode
+@pytest.mark.parametrize(
+    ("violated", "done", "margins"), [(1.0, 0.0, {}), (0.0, 0.0, {}), (1.0, 1.0, {}), (0.0, 0.0, {"pitch": 0.1})]
+)
+def test_the_critic_learns_the_discounted_share_of_violations(violated: float, done: float, margins: dict[str, float]) -> None:
+    # of all that follow, which do not end with the episode; every value is at its limit, within any margin
+    expected = 1.0 if margins else violated
     th.manual_seed(0)
-    model = build(safety_gamma=0.5, safety_tau=0.2, learning_rate=1e-2)
+    model = build(safety_gamma=0.5, safety_tau=0.2, learning_rate=1e-2, margins=margins)
     for _ in range(300):
         model._n_updates += 1
         model._step(batch_of(model, violated, done))
