@@ -1,7 +1,7 @@
 """ACS beside TD3 and a QP safety layer on an ant that runs along a corridor, no faster than a limit.
 
-A first campaign was stopped after four trainings, on seeds 0 and 1 (``replaced.csv``): ACS returned 768 on seed 0, less than 60 %
-of TD3's 1705, at 0.06 % violating steps, far more cautious than on the one seed that its configuration was chosen on.
+A first campaign was stopped after four trainings, on seeds 0 and 1 (``replaced.csv``): ACS returned 768 on seed 0, less than
+60 % of TD3's 1705, at 0.06 % violating steps, far more cautious than on the one seed that its configuration was chosen on.
 """
 
 from __future__ import annotations
