@@ -4,7 +4,9 @@ Configurations were chosen on seeds 100 to 102 (margins: ``calibration.csv``). T
 former ones are in ``replaced.csv``: seed 0 with a slower safety critic (``safety_tau`` 0.02), which violated in 2.4 % of the
 steps of its last twenty evaluations; seeds 1 to 3 without ``margins``, which ran at 93 % of the limit and violated in 1.4 % of
 those, but in half as many steps of the training as the QP layer, where a quarter was asked for, and in ten times as many under
-noise. Seeds of rows that led to a change are not reported again, for no arm.
+noise. Those of the form on PPO were replaced once, with its code: on seed 4 it corrected 58 % of actions, mostly by noise of
+its networks, and ran at 0.16 m/s. Seeds of rows that led to a change are not reported again: for no arm, and, since that one
+shares nothing with the others, for the form on PPO alone.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.campaign import Job, campaign
-from benchmarks.evidence import Claim, folder, read_rows
+from benchmarks.evidence import Claim, Row, folder, read_rows
 from benchmarks.safety_runs import Judge, beyond, comparison, mean, minutes_in_all, note, ratio, whole
 
 TOPIC = "acs"
 RAW = "rows.csv"
 COMMAND = "python scripts/benchmark.py acs"
 QUICK = f"{COMMAND} --quick"
-TASK, STEPS, SEEDS = "halfcheetah_velocity", 200_000, (4, 5, 6)
+TASK, STEPS, SEEDS, PPO_SEEDS = "halfcheetah_velocity", 200_000, (4, 5, 6), (7, 8, 9)
 SPEED_LIMIT = 3.2096
 ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "td3": ("TD3", "td3", ()),
@@ -60,7 +62,7 @@ COLUMNS = {
 
 def table() -> list[str]:
     """Return the arms in comparison."""
-    return comparison({arm: title for arm, (title, _, _) in ARMS.items()}, whole(read_rows(TOPIC, RAW), ARMS, SEEDS), COLUMNS)
+    return comparison({arm: title for arm, (title, _, _) in ARMS.items()}, _rows(), COLUMNS)
 
 
 def run(quick: bool) -> None:
@@ -69,7 +71,17 @@ def run(quick: bool) -> None:
     if quick:
         campaign(TOPIC, f"quick_{RAW}", runs, [_job(arm, SEEDS[0], 20_000, "quick_") for arm in ("td3", "acs")], JUDGE)
         return
-    campaign(TOPIC, RAW, runs, [_job(arm, seed, STEPS) for seed in SEEDS for arm in ARMS], JUDGE)
+    campaign(TOPIC, RAW, runs, [_job(arm, _seeds(arm)[k], STEPS) for k in range(len(SEEDS)) for arm in ARMS], JUDGE)
+
+
+def _seeds(arm: str) -> tuple[int, ...]:
+    return PPO_SEEDS if arm == "acs_ppo" else SEEDS
+
+
+def _rows() -> dict[str, list[Row]]:
+    """Return the rows by arm, of arms all of whose seeds are there."""
+    rows = read_rows(TOPIC, RAW)
+    return {arm: mine for arm in ARMS for mine in whole(rows, (arm,), _seeds(arm)).values()}
 
 
 def _job(arm: str, seed: int, steps: int, prefix: str = "") -> Job:
@@ -79,7 +91,7 @@ def _job(arm: str, seed: int, steps: int, prefix: str = "") -> Job:
 
 def claims() -> list[Claim]:
     """Return the claims that the raw rows support: means over seeds, mostly of the deterministic last iterate."""
-    arms = whole(read_rows(TOPIC, RAW), ARMS, SEEDS)
+    arms = _rows()
     if len(arms) < len(ARMS):
         return []
     found: list[Claim] = []
@@ -87,8 +99,9 @@ def claims() -> list[Claim]:
     def claim(
         name: str, text: str, target: str, measured: float, unit: str, said: str = "", policy: str = "deterministic"
     ) -> None:
-        found.append(Claim(f"acs-{name}", f"HalfCheetah, {STEPS:,} steps: {text}", target, measured, unit, policy,
-                           list(SEEDS), COMMAND, QUICK, minutes_in_all(arms), RAW, said))  # fmt: skip
+        seeds = list(_seeds(name.removesuffix("-evaluated").removesuffix("-rate").removesuffix("-off")))
+        found.append(Claim(f"acs-{name}", f"HalfCheetah, {STEPS:,} steps: {text}", target, measured, unit, policy, seeds,
+                           COMMAND, QUICK, minutes_in_all(arms), RAW, said))  # fmt: skip
 
     for arm, (title, _, _) in ARMS.items():
         mine = arms[arm]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from saferl_controllers.backup import Backup, Brake, holding_backup, linear_backup, returning_backup
 from saferl_controllers.projection.fast import PolytopeProjection
@@ -240,7 +240,7 @@ class BarrierSettings(SafeguardSettings):
     """
 
     name: str = "barrier"
-    horizon: PositiveInt = 20
+    horizon: int = Field(20, ge=1, le=10_000)
     rate: float = Field(0.2, gt=0, le=1)
     rounds: int = Field(3, ge=0)
     difference: float = Field(1e-3, ge=1e-6, le=0.5)

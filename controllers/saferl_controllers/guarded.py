@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from saferl_controllers.meter import SafeguardMeter
 from saferl_controllers.safeguard import TOLD, Safeguard, Safeguarded, told_by
 from saferl_envs.copies import Copies, Observation, Renderer, Transition, clip_actions
-from saferl_envs.errors import ConfigError, choose
+from saferl_envs.errors import ConfigError, TaskError, choose
 from saferl_envs.signals import FloatArray, IntArray, Signals
 
 
@@ -82,8 +82,15 @@ class GuardedCopies:
         return self.copies.values(ids)
 
     def step(self, actions: ArrayLike, ids: IntArray | None = None) -> Transition:
-        """Advance by one step with what the safeguard makes of the proposed actions (N, na), clipped to their bounds."""
-        proposed = clip_actions(self.action_space, np.asarray(actions))
+        """Advance by one step with what the safeguard makes of the proposed actions (N, na), clipped to their bounds.
+
+        Raises:
+            TaskError: The actions' shape is wrong.
+        """
+        actions = np.asarray(actions)
+        if actions.shape != (shape := (self.num_envs, *(self.action_space.shape or ()))):
+            raise TaskError(f"actions have shape {actions.shape}, expected {shape}")
+        proposed = clip_actions(self.action_space, actions)
         began = time.perf_counter()
         found = self.safeguard.filter(self.copies.present(), proposed)
         self._note(found, proposed, time.perf_counter() - began, ids)

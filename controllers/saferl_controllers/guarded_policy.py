@@ -53,9 +53,17 @@ class GuardedPolicy:
         self.last: Safeguarded | None = None
 
     def predict(self, observation: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Return what may be executed in place of the policy's actions, (na,) or (N, na) as these are, and its state."""
+        """Return what may be executed in place of the policy's actions, (na,) or (N, na) as these are, and its state.
+
+        Raises:
+            ConfigError: The policy's actions have another shape.
+        """
         proposed, state = self.policy.predict(observation, *args, **kwargs)
         proposed = np.asarray(proposed)
+        if not np.issubdtype(proposed.dtype, np.floating):  # what is corrected is hardly ever a whole number
+            proposed = proposed.astype(np.float64)
+        if proposed.ndim not in (1, 2):
+            raise ConfigError(f"a guarded policy's actions have shape {proposed.shape}, expected (na,) or (N, na)")
         one = proposed.ndim == 1
         self.last = self.safeguard.filter(self.signals(), proposed[np.newaxis] if one else proposed)
         action = self.last.action.astype(proposed.dtype)

@@ -13,7 +13,7 @@ The actor is drawn the same way by a penalty on what it exceeds, so that it stop
 
 Both are of the guarded policy. U looks ahead to the target actor's action after one projection, for the sake of speed, and u is
 what U, by its slow copy, says of such actions: a critic of the unguarded policy finds hardly a safe action where that policy is
-reckless. Risk goes on beyond terminal states, as if the episode did, so that an end is no way out.
+reckless. A terminal state, in which nothing is ever seen to follow, counts as the state before it: an end is no way out.
 
 **Reconstruction:** the paper's body could not be read; what is here follows its abstract and the author's public script, which
 corrects by normalised gradient steps and learns a trajectory-level label on-policy. The off-policy critic of violating steps
@@ -65,7 +65,8 @@ class ACS(GuardedTD3):
         trust: How far an action is moved at most, each of its numbers, by projections after one that did not help; actions are
             scaled to [-1, 1].
         samples: How many further actions are tried where projections do not suffice.
-        pressure: kappa, of the actor's penalty on what its action exceeds: reward per discounted violating step.
+        pressure: kappa, of the actor's penalty on what its action exceeds, reward per discounted violating step; from the start
+            of the training on, against the present tolerance.
         safety_gamma: Discount of violations.
         safety_tau: Share by which the slow safety critic moves per gradient step.
         safety_net_arch: Hidden widths of the safety critic and its value network.
@@ -165,7 +166,8 @@ class ACS(GuardedTD3):
         with th.no_grad():
             unsafe = self._unsafe(batch.violated, batch.values)
             later = self.safety_target(th.cat((next_features, following), dim=1)).clamp(0.0, 1.0)
-            target = (1.0 - self.safety_gamma) * unsafe + self.safety_gamma * later  # terminal or not
+            later = th.where(batch.dones > 0.0, self.safety_value(features).clamp(0.0, 1.0), later)
+            target = (1.0 - self.safety_gamma) * unsafe + self.safety_gamma * later
         losses = {
             "safety_loss": functional.mse_loss(self.safety(th.cat((features, batch.actions), dim=1)), target),
             "safety_value_loss": functional.mse_loss(self.safety_value(next_features), later),

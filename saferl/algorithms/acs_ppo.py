@@ -7,12 +7,14 @@ satisfy, for every constraint with a cost limit at once::
     A_i(s, a) <= alpha (delta_i - u_i(s))
 
 which is ``U_i <= (1 - alpha) u_i + alpha delta_i`` of `saferl.algorithms.acs` with ``U = u + A``. Linearised about the
-proposal, these are rows of a quadratic program. The upper policy climbs ``A_reward - pressure sum_i A_i``, the script's
-``r - 0.1 c``; the safeguard is a part of its environment, so the buffer keeps what was proposed and the probability of that.
+proposal, these are rows of a quadratic program. The upper policy climbs ``A_reward - pressure sum_i (A_i + excess_i)``: the
+script's ``r - 0.1 c``, and by how much its own proposal misses the condition, since behind the safeguard bad proposals cost
+nothing. The safeguard is a part of its environment, so the buffer keeps what was proposed and the probability of that.
 
 **Reconstruction:** as there. The script learns one label per trajectory, whether its cost stays below 25; learning advantages
-of each constraint's own cost, and all constraints at once, are ours. The advantage networks regress the estimates that the
-policy learns from on what was executed, so corrections are as good as those are.
+of each constraint's own cost, and all constraints at once, are ours. What is still missing after a correction it has as an
+alternative to ``r - 0.1 c``, commented out; the proposal's excess is ours. The advantage networks regress the estimates that
+the policy learns from on what was executed, so corrections are as good as those are.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ from saferl_controllers.safeguard import Safeguarded
 from saferl_envs.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
+LEAST_ALLOWED = 1e-3
+"""Cost per step that counts as the unit of excess where limits allow less."""
 _ENDLESS = 1e6
 """In place of infinity, where nothing is known yet."""
 
@@ -65,7 +69,7 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
         alpha: The recovery rate, in (0, 1].
         warmup_fraction: Part of the training before corrections begin.
         rounds: Projections at most per action.
-        pressure: Weight of costs in what the upper policy climbs, in reward per unit of cost.
+        pressure: Weight of costs, and of what proposals exceed, in what the upper policy climbs, in reward per unit of cost.
         safety_net_arch: Hidden widths of the advantage networks.
         **kwargs: Further arguments of `MixedPPO`.
 
@@ -74,6 +78,7 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
     """
 
     rungs = 4
+    cost_gain = 0.0  # what networks say before they have seen a cost would be corrected by
     advantage_critics: AdvantageCritics
 
     def __init__(
@@ -116,13 +121,15 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if (self.gamma if self.cost_gamma is None else self.cost_gamma) == 1.0:
+            raise ConfigError("method acs_ppo compares costs per step: it needs a cost_gamma (else gamma) below 1")
         space: Any = self.action_space
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         self._half = 0.5 * (high - low).ravel()
         self._project = PolytopeProjection(low.ravel(), high.ravel(), 1.0 / np.square(self._half))
         self.advantage_critics = AdvantageCritics(
             self.policy.features_dim + len(self._half), len(self.limited), self.safety_net_arch, self.policy.activation_fn,
-            learning_rate=1e-3, scale=self.cost_critics.scale, gain=0.0,
+            learning_rate=1e-3, scale=self.cost_critics.scale, gain=self.cost_gain,
         ).to(self.device)  # fmt: skip
 
     def mix(self, reward: th.Tensor, costs: th.Tensor) -> th.Tensor:
@@ -132,29 +139,32 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
     def correct(self, observations: Any, proposed: Array) -> Safeguarded:
         """Return what is executed in place of proposed actions (N, na), in the environment's unit.
 
-        The rungs of the ladder: 0 the proposal, 1 the projection, 2 projections with slopes taken anew, 3 the least excess.
+        The rungs of the ladder: 0 the proposal, 1 the projection, 2 projections with slopes taken anew, 3 nothing was found:
+        the least excess, where that gains more than what the limit allows per step, else the proposal. Excess, and the slack,
+        are in units of what is allowed.
         """
         features = self._features(observations)
-        with th.no_grad():
-            used = self.cost_critics(features).cpu().double().numpy()
-        allowed = self.advantage_critics.allowed.cpu().numpy()
-        room = np.minimum(self.alpha * (allowed - used), _ENDLESS)
-        low, high = self._project.box.low, self._project.box.high
-        wanted = np.clip(np.asarray(proposed, np.float64), low, high)
+        unit = np.maximum(self.advantage_critics.allowed.cpu().numpy(), LEAST_ALLOWED)
+        room = self._room(features).cpu().numpy()
+        wanted = np.clip(np.asarray(proposed, np.float64), *self._bounds())
         action = wanted.copy()
         added, slopes = self._added(features, action)
-        best, least, rung = action.copy(), (added - room).max(axis=1), np.zeros(len(wanted), np.intp)
+        least = ((added - room) / unit).max(axis=1)
+        best, first, rung = action.copy(), least.copy(), np.zeros(len(wanted), np.intp)
         for k in range(self.rounds):
             ids = np.flatnonzero(least > TOUCHING)
             if not ids.size:
                 break
-            offsets = (room - TOUCHING - added + np.einsum("nci,ni->nc", slopes, action))[ids]
-            action[ids] = self._project(wanted[ids], slopes[ids], offsets).point
+            offsets = (room - TOUCHING * unit - added + np.einsum("nci,ni->nc", slopes, action))[ids]
+            action[ids] = self._project(wanted[ids], slopes[ids] / unit[:, np.newaxis], offsets / unit).point
             added, slopes = self._added(features, action)
-            excess = (added - room).max(axis=1)
+            excess = ((added - room) / unit).max(axis=1)
             better = excess < least
             best[better], least[better], rung[better] = action[better], excess[better], min(k + 1, 2)
         feasible = least <= TOUCHING
+        # where nothing is good enough all actions are often about as bad, and what little networks tell them apart by is noise
+        (idle,) = (~feasible & (first - least < 1.0)).nonzero()
+        best[idle], least[idle] = wanted[idle], first[idle]
         slack, intervened = np.where(feasible, 0.0, least), (best != wanted).any(axis=1)
         return Safeguarded(best, feasible, slack, intervened, np.zeros(len(wanted), np.bool_), np.where(feasible, rung, 3))
 
@@ -193,17 +203,26 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
         return executed.reshape(actions.shape)
 
     def _rollout(self) -> Rollout:
-        """Return what was collected; features hold the executed actions too, which brought the costs."""
+        """Return what was collected; features hold the executed actions too, which brought the costs, and proposals' excess."""
         rollout = super()._rollout()
-        executed = self._buffer.flat(np.stack(self._executed).astype(np.float32))
-        return rollout._replace(features=th.cat((rollout.features, executed / self._scale()), dim=1))
+        executed = self._buffer.flat(np.stack(self._executed).astype(np.float32)) / self._scale()
+        low, high = (th.as_tensor(bound, dtype=th.float32, device=self.device) for bound in self._bounds())
+        proposed = rollout.actions.clamp(low, high) / self._scale()
+        with th.no_grad():
+            added = self.advantage_critics(th.cat((rollout.features, proposed), dim=1))
+            exceeded = (added - self._room(rollout.features)).clamp(min=0.0).float() / self.cost_critics.scale
+        return rollout._replace(features=th.cat((rollout.features, executed, exceeded), dim=1))
 
     def _loss(self, batch: Rollout) -> tuple[th.Tensor, dict[str, th.Tensor]]:
-        both, width = batch.features, self.policy.features_dim
-        loss, found = super()._loss(batch._replace(features=both[:, :width]))
+        (both, exceeded), width = batch.features.tensor_split([-len(self.limited)], dim=1), self.policy.features_dim
+        costs = batch.cost_advantages + exceeded
+        loss, found = super()._loss(batch._replace(features=both[:, :width], cost_advantages=costs))
         wrong = functional.mse_loss(self.advantage_critics(both), batch.cost_advantages * self.cost_critics.scale)
         wrong = wrong * len(self.limited)
         return loss + wrong, {**found, "safety_loss": wrong.detach()}
+
+    def _cost_optimizers(self) -> list[th.optim.Optimizer]:
+        return [*super()._cost_optimizers(), self.advantage_critics.optimizer]
 
     def _descend(self, loss: th.Tensor) -> None:
         self.advantage_critics.optimizer.zero_grad()
@@ -214,6 +233,16 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
     def _log_training(self, seen: list[dict[str, th.Tensor]]) -> None:
         super()._log_training(seen)
         self.record_safeguard(self.logger)
+
+    def _room(self, features: th.Tensor) -> th.Tensor:
+        """Return what actions may add to each cost per step, (N, C), in double precision."""
+        with th.no_grad():
+            used = self.cost_critics(features).clamp(min=0.0).double()
+        room: th.Tensor = (self.alpha * (self.advantage_critics.allowed - used)).clamp(max=_ENDLESS)
+        return room
+
+    def _bounds(self) -> tuple[Array, Array]:
+        return self._project.box.low, self._project.box.high
 
     def _added(self, features: th.Tensor, actions: Array) -> tuple[Array, Array]:
         """Return what actions (N, na) add to each cost per step, (N, C), and its slopes (N, C, na)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch as th
@@ -62,6 +62,8 @@ class CostCriticPPO(ConstrainedPPO):
         ConfigError: No constraint has a cost limit, or an option names a constraint that does not exist.
     """
 
+    cost_gain: ClassVar[float] = 1.0
+    """Of the critics' last layers, to begin with; 0 for outputs of 0."""
     cost_critics: CostCritics
     cost_scales: SlowScale
     limited: list[int]
@@ -112,6 +114,7 @@ class CostCriticPPO(ConstrainedPPO):
             self.policy.activation_fn,
             learning_rate=1e-3,  # set before every update
             scale=1.0 - gamma if gamma < 1.0 else 1e-3,
+            gain=self.cost_gain,
         ).to(self.device)
         self.cost_scales = SlowScale(len(self.limited))
         senses = [self.constraint_specs[c].get("sense", "<=") for c in limits]
@@ -165,6 +168,10 @@ class CostCriticPPO(ConstrainedPPO):
         learned = self.learned_costs.replace(buffer.costs, buffer.constraint_values, self.recorder.constraint_set)
         return learned[..., self.limited]
 
+    def _cost_optimizers(self) -> list[th.optim.Optimizer]:
+        """Return the optimisers of what learns of costs."""
+        return [self.cost_critics.optimizer]
+
     @property
     def _buffer(self) -> Any:
         return self.rollout_buffer
@@ -213,8 +220,9 @@ class CostCriticPPO(ConstrainedPPO):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rate = self.cost_learning_rate
-        for group in self.cost_critics.optimizer.param_groups:
-            group["lr"] = self.lr_schedule(self._current_progress_remaining) if rate is None else rate
+        for optimizer in self._cost_optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr_schedule(self._current_progress_remaining) if rate is None else rate
         costs = self.mean_costs()
         if self.learned_costs and costs is not None:
             for c, learned in zip(self.limited, costs, strict=True):

@@ -250,18 +250,18 @@ def test_only_unsafe_actions_are_moved() -> None:
 
 def batch_of(model: ACS, violated: float, done: float = 0.0) -> Batch:
     n = 64
-    observations, actions = th.randn(n, 11), th.rand(n, 2) * 2 - 1
+    observations, actions, dones = th.randn(n, 11), th.rand(n, 2) * 2 - 1, (th.rand(n, 1) < done).float()
     return Batch(
-        observations, actions, th.randn(n, 11), th.full((n, 1), done), th.zeros(n, 1), th.full((n, 2), violated),
+        observations, actions, th.randn(n, 11), dones, th.zeros(n, 1), th.full((n, 2), violated),
         th.full((n, 2), violated), th.zeros(n, 3), actions,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("violated", "done", "margins"), [(1.0, 0.0, {}), (0.0, 0.0, {}), (1.0, 1.0, {}), (0.0, 0.0, {"pitch": 0.1})]
+    ("violated", "done", "margins"), [(1.0, 0.0, {}), (0.0, 0.0, {}), (1.0, 0.5, {}), (0.0, 0.0, {"pitch": 0.1})]
 )
 def test_the_critic_learns_the_discounted_share_of_violations(violated: float, done: float, margins: dict[str, float]) -> None:
-    # of all that follow, which do not end with the episode; every value is at its limit, within any margin
+    # of all that follow, which do not end with an episode; every value is at its limit, within any margin
     expected = 1.0 if margins else violated
     th.manual_seed(0)
     model = build(safety_gamma=0.5, safety_tau=0.2, learning_rate=1e-2, margins=margins)
@@ -274,6 +274,15 @@ def test_the_critic_learns_the_discounted_share_of_violations(violated: float, d
         value = model.safety_value(batch.observations)
     assert float(risk.mean()) == pytest.approx(expected, abs=0.05)
     assert float(value.mean()) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize(("done", "expected"), [(0.0, 0.5 * 0.3), (1.0, 0.5 * 0.8)])
+def test_an_end_counts_as_the_state_before_it(done: float, expected: float) -> None:
+    model = build(safety_gamma=0.5)
+    linear_risk(model, 0.3, [0.0, 0.0], value=0.8)  # after any step 0.3, in any state 0.8
+    batch = batch_of(model, 0.0, done)
+    loss = model.learn_safeguard(batch, batch.actions)["safety_loss"]  # of a critic that begins with 0
+    assert float(loss) == pytest.approx(expected**2, rel=1e-4)
 
 
 @pytest.mark.parametrize("violated", [0.0, 1.0])

@@ -66,6 +66,47 @@ def test_what_cannot_be_kept_exceeds_least() -> None:
     assert not found.feasible[0]
 
 
+def test_nothing_is_flung_about_where_nothing_can_be_gained() -> None:
+    model = build(alpha=1.0)
+    for slope, moved in ((0.01, False), (1.0, True)):  # against what is allowed per step, 0.1
+        simple(model, [5.0, 0.0], [[slope, 0.0], [0.0, 0.0]], [0.1, 1.0])
+        found = model.correct(th.zeros(1, 11), np.array([[0.3, 0.4]]))
+        assert not found.feasible[0]
+        assert bool(found.intervened[0]) is moved
+        assert (found.action[0, 0] < 0.0) == moved
+        assert found.slack[0] > 0.0
+
+
+def test_networks_that_have_seen_no_cost_say_nothing() -> None:
+    model = build()
+    seen = th.randn(50, 11)
+    assert (model.cost_critics(seen) == 0.0).all()
+    assert (model.advantage_critics(th.cat((seen, th.rand(50, 2)), dim=1)) == 0.0).all()
+
+
+def test_the_upper_policy_pays_for_what_its_proposals_exceed() -> None:
+    model: Any = build(log_std_init=1.0, alpha=1.0, pressure=2.0)
+    simple(model, [0.0, 0.0], [[1.0, 0.0], [0.0, 0.0]], [-0.5, 1.0])
+    model.cost_critics.values = lambda features: th.zeros(len(features), 2)
+    model.cost_critics.scale = 0.01
+    model._setup_learn(64)
+    model.collect_rollouts(model.env, _Nothing(), model.rollout_buffer, 16)
+    model._logger = _Nothing()
+    rollout = model._rollout()
+    proposed = rollout.actions[:, 0].clamp(-1.0, 1.0)
+    np.testing.assert_allclose(rollout.features[:, -2], 100.0 * (proposed + 0.5).clamp(min=0.0), rtol=1e-5, atol=1e-4)
+    assert (rollout.features[:, -1] == 0.0).all()
+    climbed = []
+    model.policy_loss = lambda batch, log_prob: climbed.append(batch.cost_advantages) or log_prob.sum()
+    model._loss(rollout)
+    np.testing.assert_allclose(climbed[0], rollout.cost_advantages + rollout.features[:, -2:])
+
+
+def test_costs_without_a_discount_are_refused() -> None:
+    with pytest.raises(ConfigError, match="needs a cost_gamma"):
+        build(cost_gamma=1.0)
+
+
 def test_before_a_cost_is_known_everything_passes() -> None:
     model = build()
     proposed = np.random.default_rng(0).uniform(-1.0, 1.0, (20, 2))

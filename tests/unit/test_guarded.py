@@ -18,7 +18,7 @@ from saferl.vec import ConstrainedVecEnv
 from stable_baselines3 import PPO
 
 from saferl_controllers import BoxSafeguard, GuardedCopies, GuardedPolicy, Safeguard, Safeguarded, safeguards
-from saferl_envs.errors import ConfigError
+from saferl_envs.errors import ConfigError, TaskError
 from saferl_envs.make import make_copies as make_env_copies
 from saferl_envs.signals import FloatArray, Signals
 
@@ -281,6 +281,28 @@ def test_a_guarded_policy_takes_many_observations_and_names_what_is_missing() ->
 
     with pytest.raises(ConfigError, match="did you mean 'joint_velocity'"):
         GuardedPolicy(Proposes(0.0), Needs(np.array([-1.0]), np.array([1.0])), copies.present)
+
+
+def test_whole_numbers_are_corrected_to_what_lies_between() -> None:
+    class One:
+        def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+            return np.array([1]), None
+
+    copies = cart_poles(1)
+    action, _ = GuardedPolicy(One(), HALF, copies.present).predict(np.zeros(4))
+    assert action.tolist() == [0.5]
+
+
+def test_actions_of_another_shape_are_refused() -> None:
+    class Scalar:
+        def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+            return np.float32(0.3), None
+
+    copies = cart_poles(3)
+    with pytest.raises(ConfigError, match=r"actions have shape \(\), expected \(na,\)"):
+        GuardedPolicy(Scalar(), HALF, copies.present).predict(np.zeros(4))
+    with pytest.raises(TaskError, match=r"actions have shape \(2, 1\), expected \(3, 1\)"):
+        GuardedCopies(copies, HALF).step(np.zeros((2, 1)))
 
 
 def test_the_ladder_and_the_slack_are_told() -> None:
