@@ -18,8 +18,8 @@ reckless. A terminal state, in which nothing is ever seen to follow, counts as t
 **Reconstruction:** the paper's body could not be read; what is here follows its abstract and the author's public script, which
 corrects by normalised gradient steps and learns a trajectory-level label on-policy. The off-policy critic of violating steps
 with a discount of its own, the value network, the projection in place of the loop, that little is done where little can be
-gained, and the constants below are ours or SafeRL-Kit's. Critics see what was executed, and exploration noise comes before the
-correction.
+gained, and the constants below are ours or SafeRL-Kit's. Critics see what was executed (behind another, configured safeguard:
+what was proposed to that), and exploration noise comes before the correction.
 """
 
 from __future__ import annotations

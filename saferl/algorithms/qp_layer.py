@@ -29,6 +29,8 @@ from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.safeguard import Safeguarded
 
 Array = np.ndarray[Any, Any]
+LEAST_DEVIATION = 1e-3
+"""Of a component in its unit: one that has not moved for long must not outweigh all others when it first does."""
 
 
 class LinearModel(nn.Module):
@@ -114,7 +116,7 @@ class QPLayer(GuardedTD3):
         """Take a gradient step of the model."""
         values = batch.values[:, self._components]
         with th.no_grad():
-            self.model.scale.lerp_(values.std(dim=0, unbiased=False).clamp(min=1e-6), 0.01)
+            self.model.scale.lerp_(values.std(dim=0, unbiased=False).clamp(min=LEAST_DEVIATION), 0.01)
         intercepts, slopes = self.model(self._features(batch.observations))
         expected = intercepts + th.einsum("bka,ba->bk", slopes, batch.executed)
         loss = functional.mse_loss(expected, values / self.model.scale)
