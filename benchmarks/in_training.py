@@ -1,4 +1,4 @@
-"""Violations while training: PPO behind the barrier safeguard beside PPO-Lagrangian, TD3 and ACS, an arm and a point."""
+"""Violations while training: TD3 behind the barrier safeguard beside TD3, PPO-Lagrangian and ACS, an arm and a point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOPIC = "in_training"
 COMMAND = "python scripts/benchmark.py in_training"
 QUICK = f"{COMMAND} --quick"
 SEEDS = (0, 1, 2)
-ARMS = {"guarded": "PPO behind the barrier safeguard", "ppo_lag": "PPO-Lagrangian", "td3": "TD3", "acs": "ACS"}
+TITLES = {"guarded": "TD3 behind the barrier safeguard", "td3": "TD3", "ppo_lag": "PPO-Lagrangian", "acs": "ACS"}
 
 
 class Setup(NamedTuple):
@@ -22,20 +22,25 @@ class Setup(NamedTuple):
         title: For claims.
         steps: Of every training.
         constraint: The constraint whose violation counts, or None for any.
+        arms: What is trained on it.
         safeguard: Options of the command line.
     """
 
     title: str
     steps: int
     constraint: str | None
+    arms: tuple[str, ...]
     safeguard: tuple[str, ...]
 
 
 TASKS = {
-    "panda_reach": Setup("arm reach", 500_000, None, ("--safeguard.backup", "returning", "--safeguard.gain", "6")),
+    "panda_reach": Setup(
+        "arm reach", 200_000, None, ("guarded", "td3", "ppo_lag", "acs"),
+        ("--safeguard.backup", "returning", "--safeguard.gain", "6"),
+    ),
     "point_goal1": Setup(
-        "point goal", 1_000_000, "hazards",
-        ("--safeguard.backup", "braking", "--safeguard.horizon", "40", "--safeguard.constraints", "[hazards]"),
+        "point goal", 300_000, "hazards", ("guarded", "td3", "ppo_lag"),
+        ("--safeguard.backup", "braking", "--safeguard.margin", "0.01", "--safeguard.constraints", "[hazards]"),
     ),
 }  # fmt: skip
 
@@ -58,7 +63,7 @@ def table() -> list[str]:
         for line in (
             f"{setup.title.capitalize()}, {setup.steps:,} steps:",
             "",
-            *comparison(ARMS, whole(read_rows(TOPIC, raw(task)), ARMS, SEEDS), COLUMNS),
+            *comparison(TITLES, whole(read_rows(TOPIC, raw(task)), setup.arms, SEEDS), COLUMNS),
             "",
         )
     ]
@@ -72,22 +77,23 @@ def raw(task: str) -> str:
 def run(quick: bool) -> None:
     """Train and judge what has no row yet. Quick: the arm, one seed, 20,000 steps."""
     for task in ("panda_reach",) if quick else TASKS:
-        jobs = [_job(arm, task, seed, quick) for seed in (SEEDS[:1] if quick else SEEDS) for arm in ARMS]
+        setup = TASKS[task]
+        jobs = [_job(arm, task, seed, quick) for seed in (SEEDS[:1] if quick else SEEDS) for arm in setup.arms]
         name = f"quick_{raw(task)}" if quick else raw(task)
-        campaign(TOPIC, name, folder(TOPIC) / "runs" / task, jobs, Judge(TASKS[task].constraint))
+        campaign(TOPIC, name, folder(TOPIC) / "runs" / task, jobs, Judge(setup.constraint))
 
 
 def _job(arm: str, task: str, seed: int, quick: bool) -> Job:
     steps = 20_000 if quick else TASKS[task].steps
     options = ("--safeguard.name", "barrier", *TASKS[task].safeguard) if arm == "guarded" else ()
-    method = "ppo" if arm == "guarded" else arm
+    method = "td3" if arm == "guarded" else arm
     return Job(f"quick_{arm}" if quick else arm, f"{method}/{task}", seed, steps, options)
 
 
 def claims() -> list[Claim]:
     """Return the claims that the raw rows support: sums over the whole training, returns of the deterministic last iterate."""
-    found = {task: whole(read_rows(TOPIC, raw(task)), ARMS, SEEDS) for task in TASKS}
-    return [claim for task, arms in found.items() if len(arms) == len(ARMS) for claim in _of(task, arms)]
+    found = {task: whole(read_rows(TOPIC, raw(task)), setup.arms, SEEDS) for task, setup in TASKS.items()}
+    return [claim for task, arms in found.items() if len(arms) == len(TASKS[task].arms) for claim in _of(task, arms)]
 
 
 def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
@@ -99,18 +105,18 @@ def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
                      minutes_in_all(arms), raw(task), said)  # fmt: skip
 
     found = [
-        claim(f"{arm}-steps", f"{title}: violating steps of training", ">= 0", mean(arms[arm], "violating"), "steps",
-              "stochastic", note(title, arms[arm]))
-        for arm, title in ARMS.items()
+        claim(f"{arm}-steps", f"{TITLES[arm]}: violating steps of training (reported, no target)", ">= 0",
+              mean(arms[arm], "violating"), "steps", "stochastic", note(TITLES[arm], arms[arm]))
+        for arm in setup.arms
     ]  # fmt: skip
     for other in ("ppo_lag", "td3"):
         fewer = mean(arms[other], "violating") / max(mean(guarded, "violating"), 1.0)
-        text = f"violating steps of {ARMS[other]}'s training over those behind the safeguard"
+        text = f"violating steps of {TITLES[other]}'s training over those behind the safeguard"
         found.append(claim(f"{other}-fewer", text, ">= 10", fewer, "1", "stochastic"))
-        text = f"return behind the safeguard, less 90 % of that of {ARMS[other]}"
+        text = f"return behind the safeguard, less 90 % of that of {TITLES[other]}"
         kept = beyond(guarded, arms[other], "return_on", 0.9)
         found.append(claim(f"{other}-return", text, ">= 0", kept, "1", "deterministic"))
-    if task == "panda_reach":
+    if "acs" in arms:
         rate, kept = 100 * mean(arms["acs"], "rate_on"), beyond(arms["acs"], arms["td3"], "return_on", 0.8)
         found.append(claim("acs-rate", "ACS: violating steps", "<= 1", rate, "%", "deterministic"))
         found.append(claim("acs-return", "ACS: return, less 80 % of TD3's", ">= 0", kept, "1", "deterministic"))
