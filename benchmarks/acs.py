@@ -99,7 +99,7 @@ def claims() -> list[Claim]:
     def claim(
         name: str, text: str, target: str, measured: float, unit: str, said: str = "", policy: str = "deterministic"
     ) -> None:
-        seeds = list(_seeds(name.removesuffix("-evaluated").removesuffix("-rate").removesuffix("-off")))
+        seeds = list(_seeds(name.split("-")[0]))
         found.append(Claim(f"acs-{name}", f"HalfCheetah, {STEPS:,} steps: {text}", target, measured, unit, policy, seeds,
                            COMMAND, QUICK, minutes_in_all(arms), RAW, said))  # fmt: skip
 

@@ -74,7 +74,7 @@ class ACSPPO(LearnedSafeguard, MixedPPO):
         **kwargs: Further arguments of `MixedPPO`.
 
     Raises:
-        ConfigError: Actions are not a Box, or a constraint is not one to stay below.
+        ConfigError: Actions are not a Box, a constraint is not one to stay below, or costs have no discount.
     """
 
     rungs = 4

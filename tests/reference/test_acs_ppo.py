@@ -48,6 +48,16 @@ def simple(model: ACSPPO, used: list[float], slopes: list[list[float]], allowed:
     model.cost_critics, model.advantage_critics = Used(), found  # type: ignore[assignment]
 
 
+def rollout_of(model: Any) -> Any:
+    """Collect a rollout with a simple model."""
+    model.cost_critics.values = lambda features: th.zeros(len(features), 2)
+    model.cost_critics.scale = 0.01
+    model._setup_learn(64)
+    model.collect_rollouts(model.env, _Nothing(), model.rollout_buffer, 16)
+    model._logger = _Nothing()
+    return model._rollout()
+
+
 def test_all_constraints_are_kept_at_once() -> None:
     model = build(alpha=0.5)
     simple(model, [0.1, 0.3], [[1.0, 0.0], [0.0, 1.0]], [0.2, 0.1])
@@ -87,12 +97,7 @@ def test_networks_that_have_seen_no_cost_say_nothing() -> None:
 def test_the_upper_policy_pays_for_what_its_proposals_exceed() -> None:
     model: Any = build(log_std_init=1.0, alpha=1.0, pressure=2.0)
     simple(model, [0.0, 0.0], [[1.0, 0.0], [0.0, 0.0]], [-0.5, 1.0])
-    model.cost_critics.values = lambda features: th.zeros(len(features), 2)
-    model.cost_critics.scale = 0.01
-    model._setup_learn(64)
-    model.collect_rollouts(model.env, _Nothing(), model.rollout_buffer, 16)
-    model._logger = _Nothing()
-    rollout = model._rollout()
+    rollout = rollout_of(model)
     proposed = rollout.actions[:, 0].clamp(-1.0, 1.0)
     np.testing.assert_allclose(rollout.features[:, -2], 100.0 * (proposed + 0.5).clamp(min=0.0), rtol=1e-5, atol=1e-4)
     assert (rollout.features[:, -1] == 0.0).all()
@@ -150,12 +155,7 @@ def test_the_buffer_keeps_the_proposal_and_the_environment_takes_the_correction(
 def test_advantages_are_learned_of_what_was_executed() -> None:
     model: Any = build(log_std_init=1.0, alpha=1.0)
     simple(model, [0.0, 0.0], [[1.0, 0.0], [0.0, 0.0]], [-0.5, 1.0])
-    model.cost_critics.values = lambda features: th.zeros(len(features), 2)
-    model.cost_critics.scale = 0.01
-    model._setup_learn(64)
-    model.collect_rollouts(model.env, _Nothing(), model.rollout_buffer, 16)
-    model._logger = _Nothing()
-    rollout = model._rollout()
+    rollout = rollout_of(model)
     executed = rollout.features[:, model.policy.features_dim :]
     assert (executed[:, 0] <= -0.5 + 1e-5).all()
     assert (rollout.actions[:, 0] > 0.0).any()
