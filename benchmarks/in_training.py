@@ -39,7 +39,8 @@ class Setup(NamedTuple):
 TASKS = {
     "panda_reach": Setup(
         "arm reach", 200_000, None, ("guarded", "td3", "ppo_lag", "acs"),
-        ("--safeguard.backup", "returning", "--safeguard.gain", "6"),
+        ("--safeguard.backup", "returning", "--safeguard.gain", "6", "--safeguard.rate", "1", "--safeguard.rounds", "1",
+         "--safeguard.price", "0.1"),
     ),
     "point_goal1": Setup(
         "point goal", 300_000, "hazards", ("guarded", "td3", "ppo_lag"),

@@ -50,6 +50,7 @@ class CostReplayBuffer(ReplayBuffer):
         violated: (size, N, C) bool.
         values: (size, N, K) float32 signed values.
         executed: (size, N, na) float32 scaled to [-1, 1], what a safeguard made of `actions`; only where there is one.
+        raw_rewards: (size, N) float32, `rewards` as the environment gave them, for the log; no checkpoint keeps them.
     """
 
     recorder: StepRecorder | None = None
@@ -60,6 +61,7 @@ class CostReplayBuffer(ReplayBuffer):
         shape, constraints = (self.buffer_size, self.n_envs), recorder.constraint_set
         if recorder.guarded and not hasattr(self, "executed"):
             self.executed = self.actions.copy()
+        self.raw_rewards = self.rewards.copy()
         if hasattr(self, "costs"):  # another environment under the same constraints: what is stored stays
             return
         self.costs = np.zeros((*shape, len(constraints)), np.float32)
@@ -75,6 +77,8 @@ class CostReplayBuffer(ReplayBuffer):
             evaluation, truncated = self.recorder.last.evaluation, self.recorder.last.truncated
             t = self.pos
             self.values[t], self.costs[t], self.violated[t] = evaluation.values, evaluation.costs, evaluation.violated
+            raw = self.recorder.last.raw_rewards
+            self.raw_rewards[t] = reward if raw is None else raw
             if hasattr(self, "executed"):
                 self.executed[t] = action if self.recorder.last.executed is None else self._scaled(self.recorder.last.executed)
             # said here, since reading every copy's info would build it

@@ -52,6 +52,7 @@ class BarrierSafeguard(Safeguard):
         horizon: T, control steps looked ahead, the first of them with the action.
         rate: Share of its margin that a constraint may lose per step.
         rounds: How often the rows are taken anew before the ladder goes on.
+        about: Which action they are taken about first, the proposal or the backup's; then the last that was tried.
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
@@ -72,6 +73,7 @@ class BarrierSafeguard(Safeguard):
         horizon: int = 20,
         rate: float = 0.2,
         rounds: int = 3,
+        about: Literal["proposal", "backup"] = "proposal",
         difference: float = 1e-3,
         constraints: tuple[str, ...] | None = None,
         margin: float = 0.0,
@@ -86,7 +88,7 @@ class BarrierSafeguard(Safeguard):
         if not np.isfinite(high - low).all():
             raise ConfigError("barrier safeguard: actions must have finite bounds")
         self.engine, self.backup, self.horizon, self.rate, self.rounds = engine, backup, horizon, rate, rounds
-        self.rungs, self.margin = rounds + 3, margin
+        self.rungs, self.margin, self.about = rounds + 3, margin, about
         self.low, self.high, self._difference = low, high, difference * (high - low)
         self._kept = _components(engine, constraints)
         self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))
@@ -113,7 +115,8 @@ class BarrierSafeguard(Safeguard):
             ids = np.flatnonzero(open_)
             if not ids.size:
                 break
-            action[ids] = self._rounded(self._corrected(ids, wanted, action, margins, floor), proposed.dtype)
+            about = backup if k == 1 and self.about == "backup" else _Tried(action, margins)
+            action[ids] = self._rounded(self._corrected(ids, wanted, about, floor), proposed.dtype)
             tried = self._look(ids, action)
             margins[ids] = tried.margins[ids]
             rung[ids] = k
@@ -161,10 +164,9 @@ class BarrierSafeguard(Safeguard):
         margins += [self._margins(ahead.step(self.backup(ahead.copies)[:, np.newaxis])[:, 0]) for _ in later]
         return _Tried(actions, np.stack(margins, axis=1))
 
-    def _corrected(
-        self, ids: IntArray, wanted: FloatArray, actions: FloatArray, margins: FloatArray, floor: FloatArray
-    ) -> FloatArray:
-        """Return for copies `ids` the actions closest to the wanted ones that meet the floor to first order, (len(ids), na)."""
+    def _corrected(self, ids: IntArray, wanted: FloatArray, about: _Tried, floor: FloatArray) -> FloatArray:
+        """Return for copies `ids` the actions (len(ids), na) closest to the wanted ones that meet the floor to first order."""
+        actions, margins = about
         ahead, n, na = self._many, *actions.shape
         # differences away from the nearer bound
         step = np.where(actions > 0.5 * (self.low + self.high), -self._difference, self._difference)
@@ -225,6 +227,8 @@ class BarrierSettings(SafeguardSettings):
         horizon: Control steps looked ahead.
         rate: Share of its margin that a constraint may lose per step.
         rounds: How often rows are taken anew.
+        about: Where they are taken first. About the ``proposal`` corrections are smallest where the robot's response is smooth;
+            about the ``backup`` the rows always have a solution, and see actuators that the proposal saturates.
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit.
@@ -243,6 +247,7 @@ class BarrierSettings(SafeguardSettings):
     horizon: int = Field(20, ge=1, le=10_000)
     rate: float = Field(0.2, gt=0, le=1)
     rounds: int = Field(3, ge=0)
+    about: Literal["proposal", "backup"] = "proposal"
     difference: float = Field(1e-3, ge=1e-6, le=0.5)
     constraints: tuple[str, ...] | None = Field(None, min_length=1)
     margin: float = Field(0.0, ge=0)
@@ -273,6 +278,7 @@ class BarrierSettings(SafeguardSettings):
                 action_cost=self.action_cost,
             )  # fmt: skip
         return BarrierSafeguard(
-            copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, difference=self.difference,
-            constraints=self.constraints, margin=self.margin, threads=copies.simulation.batch.nthread,
+            copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, about=self.about,
+            difference=self.difference, constraints=self.constraints, margin=self.margin,
+            threads=copies.simulation.batch.nthread,
         )  # fmt: skip

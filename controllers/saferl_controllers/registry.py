@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from saferl_controllers.safeguard import Safeguard
 from saferl_envs.copies import Copies
@@ -15,11 +15,16 @@ from saferl_envs.errors import ConfigError, choose
 
 
 class SafeguardSettings(BaseModel, ABC):
-    """Settings of one safeguard: frozen, validated, and able to build it for copies of an environment."""
+    """Settings of one safeguard: frozen, validated, and able to build it for copies of an environment.
+
+    Attributes:
+        price: Reward that a learner loses per step and squared correction, in half ranges of the action.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
+    price: float = Field(0.0, ge=0)
 
     @abstractmethod
     def build(self, copies: Copies) -> Safeguard:

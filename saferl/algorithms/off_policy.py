@@ -68,7 +68,7 @@ class ConstrainedOffPolicy(ConstrainedAlgorithm, OffPolicyAlgorithm):
         found = super().collect_rollouts(*args, **{**kwargs, "log_interval": None})
         if found.continue_training:
             buffer, newest = self._buffer, self._buffer.newest(self.train_freq.frequency)  # type: ignore[union-attr]
-            self.log_rollout(buffer.values[newest], buffer.costs[newest], buffer.violated[newest], buffer.rewards[newest])
+            self.log_rollout(buffer.values[newest], buffer.costs[newest], buffer.violated[newest], buffer.raw_rewards[newest])
             self.dump_logs()
         return found
 

@@ -19,6 +19,7 @@ from saferl.algorithms.ppo import PPOSettings
 from saferl.evaluation.rollout import UNLIMITED
 from saferl.experiment.checkpoint import read_checkpoint, restore
 from saferl.experiment.config import TrainConfig
+from saferl.priced import PricedCorrections
 from saferl.shards import SMALLEST_SHARD
 from saferl.vec import ConstrainedVecEnv
 from saferl_controllers.guarded import GuardedCopies
@@ -40,6 +41,8 @@ def make_vec_env(config: TrainConfig, dump_dir: Path | None = None) -> VecEnv:
     if base.copies.max_episode_steps >= UNLIMITED:
         raise ConfigError(f"{config.env.id} has no time limit, so its episodes may never end; set env.max_episode_steps")
     env: VecEnv = base
+    if config.safeguard is not None and config.safeguard.price > 0.0:
+        env = PricedCorrections(base, config.safeguard.price)
     keys, observation = _normalizable(env.observation_space)
     observation = observation and config.env.normalize_observation
     if observation or config.env.normalize_reward:

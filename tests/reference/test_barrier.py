@@ -334,3 +334,22 @@ def test_only_named_constraints_are_kept() -> None:
         BarrierSafeguard(copies, backup, constraints=("pole",))
     with pytest.raises(ConfigError, match="rate"):
         BarrierSafeguard(copies, backup, rate=0.0)
+
+
+def test_about_the_backup_rows_see_actuators_that_the_proposal_saturates() -> None:
+    # the point's motor gives its largest force from a twentieth of the action's range on
+    copies, forward = engine("PointGoal1-v0", 8), np.tile([1.0, 0.3], (8, 1))
+    options: dict[str, Any] = {"constraints": ("hazards",), "margin": 0.01, "rate": 1.0, "rounds": 1}
+    made = {about: BarrierSafeguard(copies, Brake(copies), about=about, **options) for about in ("proposal", "backup")}
+    projected, kept = dict.fromkeys(made, 0), 0.0
+    for _ in range(120):
+        found = {about: safeguard.filter(copies.present(), forward) for about, safeguard in made.items()}
+        for about, result in found.items():
+            projected[about] += int((result.rung == 1).sum())
+            assert result.verified.all()
+        there = found["backup"].rung == 1
+        kept += float((np.abs(found["backup"].action[there, 1] - 0.3) < 1e-6).sum())
+        copies.step(found["backup"].action)
+        assert copies.values()[:, :8].max() <= 0.0
+    assert projected["backup"] > 4 * projected["proposal"]
+    assert kept > 0.2 * projected["backup"]  # how the point turns stays as proposed where it need not change

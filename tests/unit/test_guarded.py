@@ -144,6 +144,37 @@ def test_a_replay_buffer_keeps_what_was_proposed_and_what_was_executed() -> None
         assert same == (second is unguarded)
 
 
+@pytest.mark.parametrize("method", ["ppo", "td3"])
+def test_corrections_have_their_price_for_the_learner_alone(method: str) -> None:
+    barrier = {"name": "barrier", "horizon": 2, "rate": 0.01, "price": 0.5}
+    learner = {"name": method, "n_steps": 8, "net_arch": [8], "batch_size": 8}
+    env = {**CONTENT["env"], "normalize_reward": False, "max_episode_steps": 8}
+    config = build_config({**CONTENT, "env": env, "method": learner, "safeguard": barrier}, "test")
+    model = make_model(config, make_vec_env(config))
+    told, seen = [], []
+    base: Any = model.recorder._base
+    step_wait = model.recorder.step_wait
+
+    def noted() -> Any:
+        found = step_wait()
+        told.append(base.last_step)
+        seen.append((found[1].copy(), found[3]))  # at time limits SB3 adds to the array it was given
+        return found
+
+    model.recorder.step_wait = noted  # type: ignore[method-assign]
+    model.learn(32)
+    proposed, executed = (np.stack([step.extras[f"action_{name}"] for step in told]) for name in ("proposed", "executed"))
+    gone = 0.5 * np.square(proposed - executed).sum(axis=2)  # actions go from -1 to 1
+    assert (gone > 1e-3).any()
+    raw = np.stack([step.reward for step in told])
+    assert np.stack([rewards for rewards, _ in seen]) == pytest.approx(raw - gone)
+    assert [info["episode"]["r"] for info in seen[-1][1]] == pytest.approx(raw.sum(axis=0))  # what is reported is the task's
+    buffer: Any = model.rollout_buffer if method == "ppo" else model.replay_buffer
+    assert buffer.raw_rewards[:8] == pytest.approx(raw)
+    if method == "td3":
+        assert buffer.rewards[:8] == pytest.approx(raw - gone, abs=1e-6)
+
+
 def test_a_policy_is_evaluated_behind_one_and_without(tmp_path: Any) -> None:
     content = {**CONTENT, "total_timesteps": 64, "evaluation": {"times": 0, "episodes": 1}, "video": {"seconds": 0}}
     run = train(build_config({**content, "safeguard": None}, "test"), tmp_path / "run")
