@@ -32,6 +32,8 @@ from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 ROWS = 24
 """How many of the horizon's rows are projected onto: those with the least room."""
+_AT = 0.1
+"""Share of the margin within which a robot stands at it, and `margin_rate` holds."""
 _TIGHTEN = 1e-6
 """Of the floor, relative to the margins, so that rounding does not undo what was projected."""
 
@@ -56,6 +58,7 @@ class BarrierSafeguard(Safeguard):
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
+        margin_rate: Share of what is left to the limit that may be lost per step by a robot at the margin; 0 keeps it.
         threads: For physics, 0 for all cores.
 
     Rungs: 0 as proposed, in bounds; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose
@@ -77,18 +80,19 @@ class BarrierSafeguard(Safeguard):
         difference: float = 1e-3,
         constraints: tuple[str, ...] | None = None,
         margin: float = 0.0,
+        margin_rate: float = 0.0,
         threads: int = 0,
     ) -> None:
-        if horizon < 1 or rounds < 0 or margin < 0.0 or not 0.0 < rate <= 1.0:
+        if horizon < 1 or rounds < 0 or margin < 0.0 or not 0.0 < rate <= 1.0 or not 0.0 <= margin_rate < 1.0:
             raise ConfigError(
                 f"barrier safeguard: horizon {horizon}, rounds {rounds} and margin {margin:g} must not be below 1, 0 and 0, "
-                f"and 0 < rate <= 1, not {rate:g}"
+                f"0 < rate <= 1, not {rate:g}, and 0 <= margin_rate < 1, not {margin_rate:g}"
             )
         low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
         if not np.isfinite(high - low).all():
             raise ConfigError("barrier safeguard: actions must have finite bounds")
         self.engine, self.backup, self.horizon, self.rate, self.rounds = engine, backup, horizon, rate, rounds
-        self.rungs, self.margin, self.about = rounds + 3, margin, about
+        self.rungs, self.margin, self.margin_rate, self.about = rounds + 3, margin, margin_rate, about
         self.low, self.high, self._difference = low, high, difference * (high - low)
         self._kept = _components(engine, constraints)
         self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))
@@ -153,7 +157,14 @@ class BarrierSafeguard(Safeguard):
     def _floor(self, now: FloatArray, backup: FloatArray) -> FloatArray:
         """Return what margins (N, T, K) must reach: of the present ones what the rate leaves, no more than the backup's."""
         floor = np.minimum(self._decay[:, np.newaxis] * now[:, np.newaxis], backup)
-        return np.where(backup >= 0.0, np.maximum(floor, 0.0), floor)
+        floor = np.where(backup >= 0.0, np.maximum(floor, 0.0), floor)
+        if self.margin_rate == 0.0:
+            return floor
+        # at the margin, or where the backup drifts into it: with no room at all nothing but the backup is let through
+        left = np.minimum(now + self.margin, self.margin)
+        give = left[:, np.newaxis] * ((1.0 - self.margin_rate) ** np.arange(1, self.horizon + 1))[:, np.newaxis] - self.margin
+        there = (left > 0.0) & ((now < _AT * self.margin) | (backup.min(axis=1) < 0.0))
+        return np.where(there[:, np.newaxis], np.minimum(floor, give), floor)
 
     def _look(self, ids: IntArray, actions: FloatArray) -> _Tried:
         """Return margins (N, T, K) of actions (N, na) now and the backup's after; rows outside `ids` mean nothing."""
@@ -232,6 +243,8 @@ class BarrierSettings(SafeguardSettings):
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit.
+        margin_rate: Share of what is left to the limit that may be lost per step by a robot that has come to the margin. With
+            0 it is kept; more lets a robot that leans on it turn away where that takes some room.
         backup: For robots of hinges and slides ``linear``, a linear-quadratic regulator about `rest`, or ``returning`` where
             they are driven by the speed of joints, which go back to `rest` in proportion to how far they are; for tasks that
             know one ``braking``, their own way to stop; for any robot ``holding``, one action for all.
@@ -251,6 +264,7 @@ class BarrierSettings(SafeguardSettings):
     difference: float = Field(1e-3, ge=1e-6, le=0.5)
     constraints: tuple[str, ...] | None = Field(None, min_length=1)
     margin: float = Field(0.0, ge=0)
+    margin_rate: float = Field(0.0, ge=0, lt=1)
     backup: Literal["linear", "returning", "braking", "holding"] = "linear"
     rest: tuple[float, ...] | None = None
     hold: tuple[float, ...] | None = None
@@ -279,6 +293,6 @@ class BarrierSettings(SafeguardSettings):
             )  # fmt: skip
         return BarrierSafeguard(
             copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, about=self.about,
-            difference=self.difference, constraints=self.constraints, margin=self.margin,
+            difference=self.difference, constraints=self.constraints, margin=self.margin, margin_rate=self.margin_rate,
             threads=copies.simulation.batch.nthread,
         )  # fmt: skip

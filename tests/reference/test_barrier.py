@@ -269,20 +269,21 @@ def test_a_quadruped_is_guarded_by_standing_still() -> None:
 def test_a_margin_is_kept_from_the_limit() -> None:
     copies = engine("CartPoleBalance-v0", 1)
     nearest = {}
-    for margin in (0.0, 0.1):
+    for margin, rate in ((0.0, 0.0), (0.1, 0.0), (0.1, 0.05)):
         copies.seed(np.zeros(1))
         copies.reset()
         safeguard = BarrierSafeguard(
-            copies, linear_backup(copies, np.zeros(2), np.zeros(1)), horizon=40, margin=margin, threads=1
+            copies, linear_backup(copies, np.zeros(2), np.zeros(1)), horizon=40, margin=margin, margin_rate=rate, threads=1
         )
         values = []
         for _ in range(100):
             found = safeguard.filter(copies.present(), np.ones((1, 1)))
             assert found.verified.all()
             values.append(copies.step(found.action).values.max())
-        nearest[margin] = max(values)
-    assert -0.1 < nearest[0.0] <= 1e-9
-    assert -0.2 < nearest[0.1] <= -0.1 + 1e-9
+        nearest[margin, rate] = max(values)
+    assert -0.1 < nearest[0.0, 0.0] <= 1e-9
+    assert -0.2 < nearest[0.1, 0.0] <= -0.1 + 1e-9
+    assert -0.09 < nearest[0.1, 0.05] < 0.0
 
 
 def test_a_robot_that_nobody_taught_to_brake_is_refused() -> None:
