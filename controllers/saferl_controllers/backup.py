@@ -10,7 +10,7 @@ import numpy as np
 from saferl_envs.engine import Engine
 from saferl_envs.errors import ConfigError
 from saferl_envs.noise import Noise
-from saferl_envs.signals import FloatArray, IntArray
+from saferl_envs.signals import BoolArray, FloatArray, IntArray
 from saferl_envs.simulation import Simulation
 
 _STEP = 1e-5
@@ -108,6 +108,11 @@ class Brake:
         actions: Any = copies.task.brake(copies.simulation.qpos, copies.simulation.qvel)
         stopped: FloatArray = actions
         return stopped
+
+    def at_rest(self, copies: Engine) -> BoolArray:
+        """Return (M,) whether it has brought the copies to rest."""
+        found: Any = copies.task.at_rest(copies.simulation.qpos, copies.simulation.qvel)
+        return np.zeros(copies.num_envs, np.bool_) if found is None else np.asarray(found)
 
 
 def linearized(engine: Engine, qpos: FloatArray, qvel: FloatArray, action: FloatArray) -> tuple[FloatArray, FloatArray]:

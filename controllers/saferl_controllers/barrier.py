@@ -32,17 +32,18 @@ from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 ROWS = 24
 """How many of the horizon's rows are projected onto: those with the least room."""
-_AT = 0.1
-"""Share of the margin within which a robot stands at it, and `margin_rate` holds."""
+_AT, _OUTER = 0.1, 0.5
+"""Shares of the margin: how close to it a robot stands at it, and how much of it `margin_rate` gives away."""
 _TIGHTEN = 1e-6
 """Of the floor, relative to the margins, so that rounding does not undo what was projected."""
 
 
 class _Tried(NamedTuple):
-    """Actions (N, na) and the margins (N, T, K) that each leads to."""
+    """Actions (N, na), the margins (N, T, K) that each leads to, and the steps (N,) after which the robot stands."""
 
     actions: FloatArray
     margins: FloatArray
+    ends: IntArray
 
 
 class BarrierSafeguard(Safeguard):
@@ -58,7 +59,8 @@ class BarrierSafeguard(Safeguard):
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
-        margin_rate: Share of what is left to the limit that may be lost per step by a robot at the margin; 0 keeps it.
+        margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot at the margin.
+        until_rest: Whether the look-ahead of a copy ends where its backup, `Brake`, has brought it to rest.
         threads: For physics, 0 for all cores.
 
     Rungs: 0 as proposed, in bounds; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose
@@ -81,6 +83,7 @@ class BarrierSafeguard(Safeguard):
         constraints: tuple[str, ...] | None = None,
         margin: float = 0.0,
         margin_rate: float = 0.0,
+        until_rest: bool = False,
         threads: int = 0,
     ) -> None:
         if horizon < 1 or rounds < 0 or margin < 0.0 or not 0.0 < rate <= 1.0 or not 0.0 <= margin_rate < 1.0:
@@ -98,6 +101,7 @@ class BarrierSafeguard(Safeguard):
         self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))
         self._one = Foresight(engine, 1, threads)
         self._many = Foresight(engine, len(low), threads)
+        self._rests = getattr(backup, "at_rest", None) if until_rest else None
         self._decay = (1.0 - rate) ** np.arange(1, horizon + 1)
 
     def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
@@ -106,7 +110,7 @@ class BarrierSafeguard(Safeguard):
         wanted = self._rounded(proposed, proposed.dtype)
         now = self._margins(self.engine.values())
         tried = self._look(everybody, wanted)
-        action, margins = tried.actions.copy(), tried.margins.copy()
+        action, margins, ends = tried.actions.copy(), tried.margins.copy(), tried.ends.copy()
         rung = np.zeros(n, np.intp)
         # no floor is higher than this one, so the backup need only be looked at where it is not reached
         floor = np.maximum(self._decay[:, np.newaxis] * now[:, np.newaxis], 0.0)
@@ -114,15 +118,15 @@ class BarrierSafeguard(Safeguard):
         backup = self._look(ids, self._rounded(self.backup(self.engine), proposed.dtype)) if ids.size else tried
         floor[ids] = self._floor(now[ids], backup.margins[ids])
         open_ = ~_above(margins, floor)
-        best = _Tried(action.copy(), margins.copy())
+        best = _Tried(action.copy(), margins.copy(), ends)
         for k in range(1, self.rounds + 1):
             ids = np.flatnonzero(open_)
             if not ids.size:
                 break
-            about = backup if k == 1 and self.about == "backup" else _Tried(action, margins)
+            about = backup if k == 1 and self.about == "backup" else _Tried(action, margins, ends)
             action[ids] = self._rounded(self._corrected(ids, wanted, about, floor), proposed.dtype)
             tried = self._look(ids, action)
-            margins[ids] = tried.margins[ids]
+            margins[ids], ends[ids] = tried.margins[ids], tried.ends[ids]
             rung[ids] = k
             _keep_better(best, ids, action, margins)
             open_[ids] = ~_above(margins[ids], floor[ids])
@@ -161,32 +165,46 @@ class BarrierSafeguard(Safeguard):
         if self.margin_rate == 0.0:
             return floor
         # at the margin, or where the backup drifts into it: with no room at all nothing but the backup is let through
-        left = np.minimum(now + self.margin, self.margin)
-        give = left[:, np.newaxis] * ((1.0 - self.margin_rate) ** np.arange(1, self.horizon + 1))[:, np.newaxis] - self.margin
+        outer = _OUTER * self.margin
+        left = np.minimum(now + outer, outer)
+        give = left[:, np.newaxis] * ((1.0 - self.margin_rate) ** np.arange(1, self.horizon + 1))[:, np.newaxis] - outer
         there = (left > 0.0) & ((now < _AT * self.margin) | (backup.min(axis=1) < 0.0))
         return np.where(there[:, np.newaxis], np.minimum(floor, give), floor)
 
     def _look(self, ids: IntArray, actions: FloatArray) -> _Tried:
         """Return margins (N, T, K) of actions (N, na) now and the backup's after; rows outside `ids` mean nothing."""
-        ahead = self._one
-        ahead.begin(ids)
-        margins = [self._margins(ahead.step(actions[:, np.newaxis])[:, 0])]
-        later = range(self.horizon - 1)
-        margins += [self._margins(ahead.step(self.backup(ahead.copies)[:, np.newaxis])[:, 0]) for _ in later]
-        return _Tried(actions, np.stack(margins, axis=1))
+        ends = np.full(len(actions), self.horizon)
+        self._one.begin(ids)
+        margins = [self._margins(self._one.step(actions[:, np.newaxis])[:, 0])]
+        for t in range(1, self.horizon):
+            if self._rests is not None:
+                standing = self._rests(self._one.copies)
+                ends[ids[standing[ids]]] = t
+                ids = ids[~standing[ids]]
+                if not ids.size:
+                    break
+                self._one.narrow(ids)
+            later = self._margins(self._one.step(self.backup(self._one.copies)[:, np.newaxis])[:, 0])
+            margins.append(np.where((ends > t)[:, np.newaxis], later, margins[-1]))
+        return _Tried(actions, _filled(margins, self.horizon), ends)
 
     def _corrected(self, ids: IntArray, wanted: FloatArray, about: _Tried, floor: FloatArray) -> FloatArray:
         """Return for copies `ids` the actions (len(ids), na) closest to the wanted ones that meet the floor to first order."""
-        actions, margins = about
+        actions, margins, ends = about
         ahead, n, na = self._many, *actions.shape
         # differences away from the nearer bound
         step = np.where(actions > 0.5 * (self.low + self.high), -self._difference, self._difference)
         moved = actions[:, np.newaxis] + step[:, np.newaxis] * np.eye(na)
         ahead.begin(ids)
         found = [self._margins(ahead.step(moved))]
-        later = range(self.horizon - 1)
-        found += [self._margins(ahead.step(self.backup(ahead.copies).reshape(n, na, na))) for _ in later]
-        slopes = (np.stack(found, axis=2)[ids] - margins[ids, np.newaxis]) / step[ids, :, np.newaxis, np.newaxis]
+        for t in range(1, ends[ids].max()):
+            if self._rests is not None:
+                ahead.narrow(ids[ends[ids] > t])
+            later = self._margins(ahead.step(self.backup(ahead.copies).reshape(n, na, na)))
+            found.append(np.where((ends > t)[:, np.newaxis, np.newaxis], later, found[-1]))
+        slopes = (_filled(found, self.horizon).swapaxes(1, 2)[ids] - margins[ids, np.newaxis]) / step[
+            ids, :, np.newaxis, np.newaxis
+        ]
         flat = slopes.reshape(len(ids), na, -1).swapaxes(1, 2)
         room = (margins - floor - _TIGHTEN * (1.0 + np.abs(floor)))[ids].reshape(len(ids), -1)
         if room.shape[1] > ROWS:
@@ -195,6 +213,11 @@ class BarrierSafeguard(Safeguard):
         offsets = room - np.einsum("kri,ki->kr", flat, actions[ids])
         point: FloatArray = self._project(wanted[ids], -flat, offsets).point
         return point
+
+
+def _filled(steps: list[FloatArray], horizon: int) -> FloatArray:
+    """Return arrays (N, ...) of each step as (N, T, ...); where everybody stands before the horizon, the last goes on."""
+    return np.stack(steps + [steps[-1]] * (horizon - len(steps)), axis=1)
 
 
 def _above(margins: FloatArray, floor: FloatArray) -> BoolArray:
@@ -243,8 +266,9 @@ class BarrierSettings(SafeguardSettings):
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit.
-        margin_rate: Share of what is left to the limit that may be lost per step by a robot that has come to the margin. With
-            0 it is kept; more lets a robot that leans on it turn away where that takes some room.
+        margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot that has come to
+            the margin. With 0 the margin is kept; more lets a robot that leans on it turn away where that takes some room.
+        until_rest: Whether the look-ahead of a copy ends where ``braking`` has brought it to rest, which is far cheaper.
         backup: For robots of hinges and slides ``linear``, a linear-quadratic regulator about `rest`, or ``returning`` where
             they are driven by the speed of joints, which go back to `rest` in proportion to how far they are; for tasks that
             know one ``braking``, their own way to stop; for any robot ``holding``, one action for all.
@@ -265,6 +289,7 @@ class BarrierSettings(SafeguardSettings):
     constraints: tuple[str, ...] | None = Field(None, min_length=1)
     margin: float = Field(0.0, ge=0)
     margin_rate: float = Field(0.0, ge=0, lt=1)
+    until_rest: bool = False
     backup: Literal["linear", "returning", "braking", "holding"] = "linear"
     rest: tuple[float, ...] | None = None
     hold: tuple[float, ...] | None = None
@@ -294,5 +319,5 @@ class BarrierSettings(SafeguardSettings):
         return BarrierSafeguard(
             copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, about=self.about,
             difference=self.difference, constraints=self.constraints, margin=self.margin, margin_rate=self.margin_rate,
-            threads=copies.simulation.batch.nthread,
+            until_rest=self.until_rest, threads=copies.simulation.batch.nthread,
         )  # fmt: skip

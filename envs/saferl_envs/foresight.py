@@ -50,6 +50,10 @@ class Foresight:
         self._diverged[:] = False
         self._chosen[:] = True if copies is None else np.isin(self._parents, copies)
 
+    def narrow(self, copies: IntArray) -> None:
+        """From now on step the branches of `copies` only, some of those that `begin` chose."""
+        self._chosen = np.isin(self._parents, copies)
+
     def step(self, actions: FloatArray) -> FloatArray:
         """Take actions (N, B, na) and return the constraint values (N, B, K) they lead to; rows not chosen mean nothing.
 

@@ -109,6 +109,10 @@ class Task(ABC):
         """Return actions (N, na) that bring robots in states (N, nq) and (N, nv) to a stop; None where the task knows none."""
         return None
 
+    def at_rest(self, qpos: FloatArray, qvel: FloatArray) -> BoolArray | None:
+        """Return (N,) whether `brake` has nothing left to do, and no constraint changes any more; None where nobody can say."""
+        return None
+
     def action_bounds(self, model: mujoco.MjModel) -> tuple[FloatArray, FloatArray]:
         """Return the action space's bounds (na,); by default the actuators' control ranges."""
         low, high = model.actuator_ctrlrange.T

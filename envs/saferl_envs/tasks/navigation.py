@@ -21,7 +21,7 @@ from saferl_envs.errors import TaskError, choose
 from saferl_envs.lidar import REACH, in_frame, lidar
 from saferl_envs.noise import Noise
 from saferl_envs.placement import place
-from saferl_envs.signals import FloatArray, SignalInfo, Signals
+from saferl_envs.signals import BoolArray, FloatArray, SignalInfo, Signals
 from saferl_envs.task import Memory, State, Task
 from saferl_envs.tasks.navigation_robots import Robot
 
@@ -31,6 +31,8 @@ KEEPOUT = {"robot": 0.4, "hazards": 0.18, "vases": 0.15, "pillars": 0.3, "goal":
 """m: how far from each the others begin."""
 VASE_SINK, VASE_DENSITY, STILL = 4e-5, 1e-3, 1e-4
 """m and kg/m^3: how deep a vase stands and how light it is; m/s: a vase that is slower stands still."""
+RESTING = 0.02
+"""m/s: a robot that brakes and is slower is taken to stand; the point's heading servo alone shakes it at half of this."""
 COLORS = {"hazards": (0.1, 0.1, 0.9, 0.35), "vases": (0.1, 0.8, 0.8, 1.0), "pillars": (0.4, 0.4, 0.45, 1.0)}
 
 
@@ -197,6 +199,10 @@ class Navigation(Task):
 
     def brake(self, qpos: FloatArray, qvel: FloatArray) -> FloatArray:
         return self.robot.brake(self.robot.motion(qpos, qvel))
+
+    def at_rest(self, qpos: FloatArray, qvel: FloatArray) -> BoolArray:
+        velocity = self.robot.motion(qpos, qvel).velocity
+        return np.asarray(np.hypot(velocity[:, 0], velocity[:, 1]) < RESTING)
 
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
         hazards = memory["hazards"].reshape(len(memory["hazards"]), self.counts["hazards"], 2)
