@@ -47,8 +47,8 @@ TASKS = {
     "point_goal1": Setup(
         "point goal", 150_000, "hazards", ("guarded", "td3", "ppo_lag"), "td3",
         ("--safeguard.backup", "braking", "--safeguard.constraints", "[hazards]", "--safeguard.rate", "1",
-         "--safeguard.rounds", "2", "--safeguard.about", "backup", "--safeguard.until_rest", "true", "--safeguard.margin", "0.03",
-         "--safeguard.margin_rate", "0.05", "--safeguard.price", "0.02"),
+         "--safeguard.rounds", "2", "--safeguard.about", "backup", "--safeguard.until_rest", "true",
+         "--safeguard.margin", "0.03", "--safeguard.margin_rate", "0.05", "--safeguard.price", "0.02"),
     ),
 }  # fmt: skip
 
