@@ -59,7 +59,8 @@ class BarrierSafeguard(Safeguard):
         difference: Of the finite differences, as a share of the actions' range.
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
-        margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot at the margin.
+        margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot at the margin, which
+            corrections bring back at that rate.
         until_rest: Whether the look-ahead of a copy ends where its backup, `Brake`, has brought it to rest.
         threads: For physics, 0 for all cores.
 
@@ -117,6 +118,7 @@ class BarrierSafeguard(Safeguard):
         ids = np.flatnonzero(~_above(margins, floor))
         backup = self._look(ids, self._rounded(self.backup(self.engine), proposed.dtype)) if ids.size else tried
         floor[ids] = self._floor(now[ids], backup.margins[ids])
+        aim = self._aim(now, floor)
         open_ = ~_above(margins, floor)
         best = _Tried(action.copy(), margins.copy(), ends)
         for k in range(1, self.rounds + 1):
@@ -124,7 +126,7 @@ class BarrierSafeguard(Safeguard):
             if not ids.size:
                 break
             about = backup if k == 1 and self.about == "backup" else _Tried(action, margins, ends)
-            action[ids] = self._rounded(self._corrected(ids, wanted, about, floor), proposed.dtype)
+            action[ids] = self._rounded(self._corrected(ids, wanted, about, aim), proposed.dtype)
             tried = self._look(ids, action)
             margins[ids], ends[ids] = tried.margins[ids], tried.ends[ids]
             rung[ids] = k
@@ -170,6 +172,14 @@ class BarrierSafeguard(Safeguard):
         give = left[:, np.newaxis] * ((1.0 - self.margin_rate) ** np.arange(1, self.horizon + 1))[:, np.newaxis] - outer
         there = (left > 0.0) & ((now < _AT * self.margin) | (backup.min(axis=1) < 0.0))
         return np.where(there[:, np.newaxis], np.minimum(floor, give), floor)
+
+    def _aim(self, now: FloatArray, floor: FloatArray) -> FloatArray:
+        """Return what corrections aim at: the floor, and back out of the margin for a robot that has come into it."""
+        if self.margin_rate == 0.0:
+            return floor
+        kept = (1.0 - self.margin_rate) ** np.arange(1, self.horizon + 1)
+        back = np.minimum(now, 0.0)[:, np.newaxis] * kept[:, np.newaxis]
+        return np.where((now < _AT * self.margin)[:, np.newaxis], np.maximum(floor, back), floor)
 
     def _look(self, ids: IntArray, actions: FloatArray) -> _Tried:
         """Return margins (N, T, K) of actions (N, na) now and the backup's after; rows outside `ids` mean nothing."""
@@ -267,7 +277,8 @@ class BarrierSettings(SafeguardSettings):
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit.
         margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot that has come to
-            the margin. With 0 the margin is kept; more lets a robot that leans on it turn away where that takes some room.
+            the margin; corrections bring it back at that rate. With 0 the margin is kept; more lets a robot that leans on it turn
+            away where that takes some room.
         until_rest: Whether the look-ahead of a copy ends where ``braking`` has brought it to rest, which is far cheaper.
         backup: For robots of hinges and slides ``linear``, a linear-quadratic regulator about `rest`, or ``returning`` where
             they are driven by the speed of joints, which go back to `rest` in proportion to how far they are; for tasks that
