@@ -69,14 +69,16 @@ COLUMNS = {
 
 
 def table() -> list[str]:
-    """Return the arms on both tasks in comparison."""
+    """Return the arms in comparison, on each task whose rows are there."""
+    found = {task: whole(read_rows(TOPIC, raw(task)), setup.arms, SEEDS) for task, setup in TASKS.items()}
     return [
         line
-        for task, setup in TASKS.items()
+        for task, arms in found.items()
+        if arms
         for line in (
-            f"{setup.title.capitalize()}, {setup.steps:,} steps:",
+            f"{TASKS[task].title.capitalize()}, {TASKS[task].steps:,} steps:",
             "",
-            *comparison(titles(setup), whole(read_rows(TOPIC, raw(task)), setup.arms, SEEDS), COLUMNS),
+            *comparison(titles(TASKS[task]), arms, COLUMNS),
             "",
         )
     ]

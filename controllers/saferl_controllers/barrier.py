@@ -277,8 +277,8 @@ class BarrierSettings(SafeguardSettings):
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit.
         margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot that has come to
-            the margin; corrections bring it back at that rate. With 0 the margin is kept; more lets a robot that leans on it turn
-            away where that takes some room.
+            the margin; corrections bring it back at that rate. With 0 the margin is kept; more lets a robot that leans on it
+            turn away where that takes some room.
         until_rest: Whether the look-ahead of a copy ends where ``braking`` has brought it to rest, which is far cheaper.
         backup: For robots of hinges and slides ``linear``, a linear-quadratic regulator about `rest`, or ``returning`` where
             they are driven by the speed of joints, which go back to `rest` in proportion to how far they are; for tasks that
