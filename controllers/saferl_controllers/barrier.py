@@ -92,6 +92,10 @@ class BarrierSafeguard(Safeguard):
                 f"barrier safeguard: horizon {horizon}, rounds {rounds} and margin {margin:g} must not be below 1, 0 and 0, "
                 f"0 < rate <= 1, not {rate:g}, and 0 <= margin_rate < 1, not {margin_rate:g}"
             )
+        if margin_rate > 0.0 and margin == 0.0:
+            raise ConfigError("barrier safeguard: margin_rate gives some of a margin away, and there is none; set margin")
+        if until_rest and not hasattr(backup, "at_rest"):
+            raise ConfigError("barrier safeguard: until_rest needs a backup that brings robots to rest: braking")
         low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
         if not np.isfinite(high - low).all():
             raise ConfigError("barrier safeguard: actions must have finite bounds")

@@ -335,6 +335,10 @@ def test_only_named_constraints_are_kept() -> None:
         BarrierSafeguard(copies, backup, constraints=("pole",))
     with pytest.raises(ConfigError, match="rate"):
         BarrierSafeguard(copies, backup, rate=0.0)
+    with pytest.raises(ConfigError, match="set margin"):
+        BarrierSafeguard(copies, backup, margin_rate=0.1)
+    with pytest.raises(ConfigError, match="until_rest needs"):
+        BarrierSafeguard(copies, backup, until_rest=True)
 
 
 def test_about_the_backup_rows_see_actuators_that_the_proposal_saturates() -> None:
@@ -385,7 +389,8 @@ def test_looking_ahead_ends_where_the_robot_stands(monkeypatch: pytest.MonkeyPat
     for t in range(60):
         fast.step(np.array([[1.0, 0.0]]) if t < 30 else Brake(fast)(fast))
         speeds.append(float(np.hypot(*fast.simulation.qvel[0, :2])))
-        assert Brake(fast).at_rest(fast) == (speeds[-1] < 0.02)
+        assert not Brake(fast).at_rest(fast) or speeds[-1] < 0.02
     assert speeds[29] > 1.0
     assert max(speeds[-12:]) < 0.02
+    assert Brake(fast).at_rest(fast)
     assert not Brake.at_rest(made[True].backup, engine("PandaReach-v0", 2)).any()  # type: ignore[arg-type]

@@ -202,7 +202,9 @@ class Navigation(Task):
 
     def at_rest(self, qpos: FloatArray, qvel: FloatArray) -> BoolArray:
         velocity = self.robot.motion(qpos, qvel).velocity
-        return np.asarray(np.hypot(velocity[:, 0], velocity[:, 1]) < RESTING)
+        vases = qvel[:, self.robot.nv :].reshape(len(qvel), self.counts["vases"], 6)[..., :3]
+        still = np.square(vases).sum(axis=2).max(axis=1, initial=0.0) < STILL**2
+        return np.asarray(still & (np.hypot(velocity[:, 0], velocity[:, 1]) < RESTING))
 
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
         hazards = memory["hazards"].reshape(len(memory["hazards"]), self.counts["hazards"], 2)
