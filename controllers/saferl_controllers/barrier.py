@@ -10,9 +10,8 @@ achieves::
 Where a proposed action does not meet it, rows ``J (a' - a) >= floor - m(a)`` with J by finite differences of the batched
 simulation give the closest action that does to first order, and so on from there. That a backup trajectory extends the barrier
 function to limits on positions is Gurriet, Mote, Ames and Feron 2018 (backup sets); taking the rows of all its steps, and the
-floor, are ours.
-Two options of ours depart from this: `margin_rate` lowers the floor of a robot at its margin and lets corrections aim back out of
-it; `until_rest` takes a robot that the backup has brought to rest to stand for the rest of the horizon.
+floor, are ours. Two options of ours depart from this: `margin_rate` lowers the floor of a robot at its margin and lets
+corrections aim back out of it; `until_rest` takes a robot that the backup has brought to rest to stand from there on.
 """
 
 from __future__ import annotations
