@@ -1,7 +1,7 @@
-"""Violations while training: TD3 behind the barrier safeguard beside TD3, PPO-Lagrangian and ACS, an arm and a point.
+"""Violations while training: a learner behind the barrier safeguard beside TD3, PPO-Lagrangian and ACS, an arm and a point.
 
-Rates, exploration and steps were chosen on seed 100 (``calibration.csv``). Those of the point are not settled: what was tried
-behind the safeguard did not learn there, and it has no rows yet.
+Methods, rates, exploration, steps and safeguards were chosen on seed 100 (``calibration.csv``). On the point TD3 stays where it
+is stopped, PPO does not; there episodes of training behind the safeguard are shorter than those of the judgement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TOPIC = "in_training"
 COMMAND = "python scripts/benchmark.py in_training"
 QUICK = f"{COMMAND} --quick"
 SEEDS = (0, 1, 2)
-TITLES = {"guarded": "TD3 behind the barrier safeguard", "td3": "TD3", "ppo_lag": "PPO-Lagrangian", "acs": "ACS"}
+TITLES = {"td3": "TD3", "ppo_lag": "PPO-Lagrangian", "acs": "ACS"}
 
 
 class Setup(NamedTuple):
@@ -27,27 +27,30 @@ class Setup(NamedTuple):
         steps: Of every training.
         constraint: The constraint whose violation counts, or None for any.
         arms: What is trained on it.
-        safeguard: Options of the command line.
+        learner: The method behind the safeguard.
+        safeguard: Options of the command line for that.
     """
 
     title: str
     steps: int
     constraint: str | None
     arms: tuple[str, ...]
+    learner: str
     safeguard: tuple[str, ...]
 
 
 TASKS = {
     "panda_reach": Setup(
-        "arm reach", 200_000, None, ("guarded", "td3", "ppo_lag", "acs"),
+        "arm reach", 200_000, None, ("guarded", "td3", "ppo_lag", "acs"), "td3",
         ("--safeguard.backup", "returning", "--safeguard.gain", "6", "--safeguard.rate", "1", "--safeguard.rounds", "1",
          "--safeguard.price", "0.1"),
     ),
     "point_goal1": Setup(
-        "point goal", 150_000, "hazards", ("guarded", "td3", "ppo_lag"),
+        "point goal", 150_000, "hazards", ("guarded", "td3", "ppo_lag"), "ppo",
         ("--safeguard.backup", "braking", "--safeguard.constraints", "[hazards]", "--safeguard.rate", "1",
          "--safeguard.rounds", "2", "--safeguard.about", "backup", "--safeguard.until_rest", "true",
-         "--safeguard.margin", "0.03", "--safeguard.margin_rate", "0.05", "--safeguard.price", "0.02"),
+         "--safeguard.margin", "0.03", "--safeguard.margin_rate", "0.05", "--safeguard.swerve", "30",
+         "--env.max_episode_steps", "250", "--evaluation.kwargs.max_episode_steps", "1000"),
     ),
 }  # fmt: skip
 
@@ -72,10 +75,15 @@ def table() -> list[str]:
         for line in (
             f"{TASKS[task].title.capitalize()}, {TASKS[task].steps:,} steps:",
             "",
-            *comparison(TITLES, arms, COLUMNS),
+            *comparison(titles(task), arms, COLUMNS),
             "",
         )
     ]
+
+
+def titles(task: str) -> dict[str, str]:
+    """Return what a task's arms are called."""
+    return {"guarded": f"{TASKS[task].learner.upper()} behind the barrier safeguard", **TITLES}
 
 
 def raw(task: str) -> str:
@@ -95,7 +103,7 @@ def run(quick: bool) -> None:
 def _job(arm: str, task: str, seed: int, quick: bool) -> Job:
     steps = 20_000 if quick else TASKS[task].steps
     options = ("--safeguard.name", "barrier", *TASKS[task].safeguard) if arm == "guarded" else ()
-    method = "td3" if arm == "guarded" else arm
+    method = TASKS[task].learner if arm == "guarded" else arm
     return Job(f"quick_{arm}" if quick else arm, f"{method}/{task}", seed, steps, options)
 
 
@@ -106,7 +114,7 @@ def claims() -> list[Claim]:
 
 
 def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
-    setup, guarded = TASKS[task], arms["guarded"]
+    setup, guarded, called = TASKS[task], arms["guarded"], titles(task)
 
     def claim(name: str, text: str, target: str, measured: float, unit: str, policy: str, said: str = "") -> Claim:
         text = f"{setup.title}, {setup.steps:,} steps: {text}"
@@ -114,15 +122,15 @@ def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
                      minutes_in_all(arms), raw(task), said)  # fmt: skip
 
     found = [
-        claim(f"{arm}-steps", f"{TITLES[arm]}: violating steps of training (reported, no target)", ">= 0",
-              mean(arms[arm], "violating"), "steps", "stochastic", note(TITLES[arm], arms[arm]))
+        claim(f"{arm}-steps", f"{called[arm]}: violating steps of training (reported, no target)", ">= 0",
+              mean(arms[arm], "violating"), "steps", "stochastic", note(called[arm], arms[arm]))
         for arm in setup.arms
     ]  # fmt: skip
     for other in ("ppo_lag", "td3"):
         fewer = mean(arms[other], "violating") / max(mean(guarded, "violating"), 1.0)
-        text = f"violating steps of {TITLES[other]}'s training over those behind the safeguard"
+        text = f"violating steps of {called[other]}'s training over those behind the safeguard"
         found.append(claim(f"{other}-fewer", text, ">= 10", fewer, "1", "stochastic"))
-        text = f"return behind the safeguard, less 90 % of that of {TITLES[other]}"
+        text = f"return behind the safeguard, less 90 % of that of {called[other]}"
         kept = beyond(guarded, arms[other], "return_on", 0.9)
         found.append(claim(f"{other}-return", text, ">= 0", kept, "1", "deterministic"))
     if "acs" in arms:

@@ -10,25 +10,27 @@ achieves::
 Where a proposed action does not meet it, rows ``J (a' - a) >= floor - m(a)`` with J by finite differences of the batched
 simulation give the closest action that does to first order, and so on from there. That a backup trajectory extends the barrier
 function to limits on positions is Gurriet, Mote, Ames and Feron 2018 (backup sets); taking the rows of all its steps, and the
-floor, are ours. Two options of ours depart from this: `margin_rate` lowers the floor of a robot at its margin and lets
-corrections aim back out of it; `until_rest` takes a robot that the backup has brought to rest to stand from there on.
+floor, are ours. Three options of ours depart from this: `margin_rate` lowers the floor of a robot at its margin and lets
+corrections aim back out of it; `until_rest` takes a robot that the backup has brought to rest to stand from there on; `swerve`
+lets robots go round what they would only be stopped by.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 
 from saferl_controllers.backup import Backup, Brake, holding_backup, linear_backup, returning_backup
+from saferl_controllers.look_ahead import LookAhead, Tried
 from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.registry import SafeguardSettings, register_safeguard
 from saferl_controllers.safeguard import Safeguard, Safeguarded
+from saferl_controllers.swerve import Swerve
 from saferl_envs.copies import Copies
 from saferl_envs.engine import Engine
 from saferl_envs.errors import ConfigError
-from saferl_envs.foresight import Foresight
 from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 ROWS = 24
@@ -37,14 +39,6 @@ _AT, _OUTER = 0.1, 0.5
 """Shares of the margin: how close to it a robot stands at it, and how much of it `margin_rate` gives away."""
 _TIGHTEN = 1e-6
 """Of the floor, relative to the margins, so that rounding does not undo what was projected."""
-
-
-class _Tried(NamedTuple):
-    """Actions (N, na), the margins (N, T, K) that each leads to, and the steps (N,) after which the robot stands."""
-
-    actions: FloatArray
-    margins: FloatArray
-    ends: IntArray
 
 
 class BarrierSafeguard(Safeguard):
@@ -63,10 +57,12 @@ class BarrierSafeguard(Safeguard):
         margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot at the margin, which
             corrections bring back at that rate.
         until_rest: Whether the look-ahead of a copy ends where its backup, `Brake`, has brought it to rest.
+        swerve: Control steps for which a proposal must be safe to hold; what cannot be held becomes the task's own swerve, with
+            which all else goes on as with a proposal. 0 leaves proposals as they are.
         threads: For physics, 0 for all cores.
 
-    Rungs: 0 as proposed, in bounds; 1 to `rounds` projected so often; then the backup's action; last, the tried action whose
-    worst margin is best.
+    Rungs: 0 as proposed, in bounds; with `swerve`, 1 the swerve; the next `rounds` projected so often; then the backup's
+    action; last, the tried action whose worst margin is best.
 
     Raises:
         ConfigError: A number is out of range, actions have no bounds, or a constraint does not exist.
@@ -86,63 +82,67 @@ class BarrierSafeguard(Safeguard):
         margin: float = 0.0,
         margin_rate: float = 0.0,
         until_rest: bool = False,
+        swerve: int = 0,
         threads: int = 0,
     ) -> None:
-        if horizon < 1 or rounds < 0 or margin < 0.0 or not 0.0 < rate <= 1.0 or not 0.0 <= margin_rate < 1.0:
+        if min(horizon - 1, rounds, swerve) < 0 or margin < 0.0 or not 0.0 < rate <= 1.0 or not 0.0 <= margin_rate < 1.0:
             raise ConfigError(
-                f"barrier safeguard: horizon {horizon}, rounds {rounds} and margin {margin:g} must not be below 1, 0 and 0, "
-                f"0 < rate <= 1, not {rate:g}, and 0 <= margin_rate < 1, not {margin_rate:g}"
+                f"barrier safeguard: horizon {horizon}, rounds {rounds}, swerve {swerve} and margin {margin:g} must not be "
+                f"below 1, 0, 0 and 0, 0 < rate <= 1, not {rate:g}, and 0 <= margin_rate < 1, not {margin_rate:g}"
             )
         if margin_rate > 0.0 and margin == 0.0:
             raise ConfigError("barrier safeguard: margin_rate gives some of a margin away, and there is none; set margin")
-        if until_rest and not hasattr(backup, "at_rest"):
-            raise ConfigError("barrier safeguard: until_rest needs a backup that brings robots to rest: braking")
         low, high = (np.asarray(bound, np.float64) for bound in engine.task.action_bounds(engine.simulation.model))
         if not np.isfinite(high - low).all():
             raise ConfigError("barrier safeguard: actions must have finite bounds")
         self.engine, self.backup, self.horizon, self.rate, self.rounds = engine, backup, horizon, rate, rounds
-        self.rungs, self.margin, self.margin_rate, self.about = rounds + 3, margin, margin_rate, about
+        self.margin, self.margin_rate, self.about = margin, margin_rate, about
         self.low, self.high, self._difference = low, high, difference * (high - low)
-        self._kept = _components(engine, constraints)
         self._project = PolytopeProjection(low, high, 1.0 / np.square(high - low))
-        self._one = Foresight(engine, 1, threads)
-        self._many = Foresight(engine, len(low), threads)
-        self._rests = getattr(backup, "at_rest", None) if until_rest else None
+        self.ahead = LookAhead(
+            engine, backup, horizon, constraints=constraints, margin=margin, until_rest=until_rest, threads=threads
+        )
+        self._swerve = Swerve(self.ahead, swerve) if swerve else None
+        self._first = 1 if self._swerve is None else 2
+        self.rungs = self._first + rounds + 2
         self._decay = (1.0 - rate) ** np.arange(1, horizon + 1)
 
     def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
         """Return what to execute in place of the proposed actions (N, na), for the engine's present state."""
         n, everybody = len(proposed), np.arange(len(proposed))
         wanted = self._rounded(proposed, proposed.dtype)
-        now = self._margins(self.engine.values())
-        tried = self._look(everybody, wanted)
-        action, margins, ends = tried.actions.copy(), tried.margins.copy(), tried.ends.copy()
         rung = np.zeros(n, np.intp)
+        if self._swerve is not None:
+            swerved, turned = self._swerve(wanted)
+            wanted, rung[turned] = self._rounded(swerved, proposed.dtype), 1
+        now = self.ahead.now()
+        tried = self.ahead.follow(everybody, wanted)
+        action, margins, ends = tried.actions.copy(), tried.margins.copy(), tried.ends.copy()
         # no floor is higher than this one, so the backup need only be looked at where it is not reached
         floor = np.maximum(self._decay[:, np.newaxis] * now[:, np.newaxis], 0.0)
         ids = np.flatnonzero(~_above(margins, floor))
-        backup = self._look(ids, self._rounded(self.backup(self.engine), proposed.dtype)) if ids.size else tried
+        backup = self.ahead.follow(ids, self._rounded(self.backup(self.engine), proposed.dtype)) if ids.size else tried
         floor[ids] = self._floor(now[ids], backup.margins[ids])
         aim = self._aim(now, floor)
         open_ = ~_above(margins, floor)
-        best = _Tried(action.copy(), margins.copy(), ends)
+        best = Tried(action.copy(), margins.copy(), ends)
         for k in range(1, self.rounds + 1):
             ids = np.flatnonzero(open_)
             if not ids.size:
                 break
-            about = backup if k == 1 and self.about == "backup" else _Tried(action, margins, ends)
+            about = backup if k == 1 and self.about == "backup" else Tried(action, margins, ends)
             action[ids] = self._rounded(self._corrected(ids, wanted, about, aim), proposed.dtype)
-            tried = self._look(ids, action)
+            tried = self.ahead.follow(ids, action)
             margins[ids], ends[ids] = tried.margins[ids], tried.ends[ids]
-            rung[ids] = k
+            rung[ids] = self._first + k - 1
             _keep_better(best, ids, action, margins)
             open_[ids] = ~_above(margins[ids], floor[ids])
         ids = np.flatnonzero(open_)
         if ids.size:
-            action[ids], margins[ids], rung[ids] = backup.actions[ids], backup.margins[ids], self.rounds + 1
+            action[ids], margins[ids], rung[ids] = backup.actions[ids], backup.margins[ids], self.rungs - 2
             _keep_better(best, ids, action, margins)
             lost = ids[margins[ids].min(axis=(1, 2)) < 0.0]
-            action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rounds + 2
+            action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rungs - 1
         worst = margins.min(axis=(1, 2)) + self.margin
         return Safeguarded(
             action,
@@ -152,11 +152,6 @@ class BarrierSafeguard(Safeguard):
             np.asarray((worst >= 0.0) & (not self.engine.disturbed)),  # what was seen is not what will come
             rung,
         )
-
-    def _margins(self, values: FloatArray) -> FloatArray:
-        """Return what is left of the kept constraints' values (..., K) to their limits, beyond what is to be kept."""
-        left: FloatArray = -values[..., self._kept] - self.margin
-        return left
 
     def _rounded(self, actions: FloatArray, precision: np.dtype[Any]) -> FloatArray:
         """Return actions as they will be executed: in bounds, and with no more digits than the proposed ones have."""
@@ -186,41 +181,13 @@ class BarrierSafeguard(Safeguard):
         back = np.minimum(now, 0.0)[:, np.newaxis] * kept[:, np.newaxis]
         return np.where((now < _AT * self.margin)[:, np.newaxis], np.maximum(floor, back), floor)
 
-    def _look(self, ids: IntArray, actions: FloatArray) -> _Tried:
-        """Return margins (N, T, K) of actions (N, na) now and the backup's after; rows outside `ids` mean nothing."""
-        ends = np.full(len(actions), self.horizon)
-        self._one.begin(ids)
-        margins = [self._margins(self._one.step(actions[:, np.newaxis])[:, 0])]
-        for t in range(1, self.horizon):
-            if self._rests is not None:
-                standing = self._rests(self._one.copies)
-                ends[ids[standing[ids]]] = t
-                ids = ids[~standing[ids]]
-                if not ids.size:
-                    break
-                self._one.narrow(ids)
-            later = self._margins(self._one.step(self.backup(self._one.copies)[:, np.newaxis])[:, 0])
-            margins.append(np.where((ends > t)[:, np.newaxis], later, margins[-1]))
-        return _Tried(actions, _filled(margins, self.horizon), ends)
-
-    def _corrected(self, ids: IntArray, wanted: FloatArray, about: _Tried, floor: FloatArray) -> FloatArray:
+    def _corrected(self, ids: IntArray, wanted: FloatArray, about: Tried, floor: FloatArray) -> FloatArray:
         """Return for copies `ids` the actions (len(ids), na) closest to the wanted ones that meet the floor to first order."""
-        actions, margins, ends = about
-        ahead, n, na = self._many, *actions.shape
+        actions, margins, _ = about
         # differences away from the nearer bound
         step = np.where(actions > 0.5 * (self.low + self.high), -self._difference, self._difference)
-        moved = actions[:, np.newaxis] + step[:, np.newaxis] * np.eye(na)
-        ahead.begin(ids)
-        found = [self._margins(ahead.step(moved))]
-        for t in range(1, ends[ids].max()):
-            if self._rests is not None:
-                ahead.narrow(ids[ends[ids] > t])
-            later = self._margins(ahead.step(self.backup(ahead.copies).reshape(n, na, na)))
-            found.append(np.where((ends > t)[:, np.newaxis, np.newaxis], later, found[-1]))
-        slopes = (_filled(found, self.horizon).swapaxes(1, 2)[ids] - margins[ids, np.newaxis]) / step[
-            ids, :, np.newaxis, np.newaxis
-        ]
-        flat = slopes.reshape(len(ids), na, -1).swapaxes(1, 2)
+        slopes = self.ahead.slopes(ids, about, step)
+        flat = slopes.reshape(*slopes.shape[:2], -1).swapaxes(1, 2)
         room = (margins - floor - _TIGHTEN * (1.0 + np.abs(floor)))[ids].reshape(len(ids), -1)
         if room.shape[1] > ROWS:
             order = np.argpartition(room, ROWS, axis=1)[:, :ROWS]
@@ -230,38 +197,15 @@ class BarrierSafeguard(Safeguard):
         return point
 
 
-def _filled(steps: list[FloatArray], horizon: int) -> FloatArray:
-    """Return arrays (N, ...) of each step as (N, T, ...); where everybody stands before the horizon, the last goes on."""
-    return np.stack(steps + [steps[-1]] * (horizon - len(steps)), axis=1)
-
-
 def _above(margins: FloatArray, floor: FloatArray) -> BoolArray:
     """Return (N,) whether all margins reach the floor."""
     return np.asarray((margins >= floor - 1e-9 * (1.0 + np.abs(floor))).all(axis=(1, 2)))
 
 
-def _keep_better(best: _Tried, ids: IntArray, actions: FloatArray, margins: FloatArray) -> None:
+def _keep_better(best: Tried, ids: IntArray, actions: FloatArray, margins: FloatArray) -> None:
     """Note the actions of copies `ids` whose worst margin is better than what was noted."""
     better = ids[margins[ids].min(axis=(1, 2)) > best.margins[ids].min(axis=(1, 2))]
     best.actions[better], best.margins[better] = actions[better], margins[better]
-
-
-def _components(engine: Engine, names: tuple[str, ...] | None) -> IntArray:
-    """Return the columns of the constraint values that are kept.
-
-    Raises:
-        ConfigError: No such constraint.
-    """
-    known = engine.constraints.names
-    for name in names or ():
-        if name not in known:
-            raise ConfigError(f"barrier safeguard: no constraint {name!r}; there are {', '.join(known)}")
-    columns = [
-        np.arange(part.start, part.stop)
-        for name, part in zip(known, engine.constraints.slices, strict=True)
-        if names is None or name in names
-    ]
-    return np.concatenate(columns)
 
 
 @register_safeguard(
@@ -285,6 +229,9 @@ class BarrierSettings(SafeguardSettings):
             the margin; corrections bring it back at that rate. With 0 the margin is kept; more lets a robot that leans on it
             turn away where that takes some room.
         until_rest: Whether the look-ahead of a copy ends where ``braking`` has brought it to rest, which is far cheaper.
+        swerve: Control steps for which a proposal must be safe to hold, or else the robot turns away from what is in its way,
+            to the side with more room; for tasks that know how. Without it a robot that goes for what is behind an obstacle is
+            stopped and stays. 0: none.
         backup: For robots of hinges and slides ``linear``, a linear-quadratic regulator about `rest`, or ``returning`` where
             they are driven by the speed of joints, which go back to `rest` in proportion to how far they are; for tasks that
             know one ``braking``, their own way to stop; for any robot ``holding``, one action for all.
@@ -306,6 +253,7 @@ class BarrierSettings(SafeguardSettings):
     margin: float = Field(0.0, ge=0)
     margin_rate: float = Field(0.0, ge=0, lt=1)
     until_rest: bool = False
+    swerve: int = Field(0, ge=0, le=10_000)
     backup: Literal["linear", "returning", "braking", "holding"] = "linear"
     rest: tuple[float, ...] | None = None
     hold: tuple[float, ...] | None = None
@@ -335,5 +283,5 @@ class BarrierSettings(SafeguardSettings):
         return BarrierSafeguard(
             copies, backup, horizon=self.horizon, rate=self.rate, rounds=self.rounds, about=self.about,
             difference=self.difference, constraints=self.constraints, margin=self.margin, margin_rate=self.margin_rate,
-            until_rest=self.until_rest, threads=copies.simulation.batch.nthread,
+            until_rest=self.until_rest, swerve=self.swerve, threads=copies.simulation.batch.nthread,
         )  # fmt: skip

@@ -113,6 +113,10 @@ class Task(ABC):
         """Return (N,) whether `brake` has nothing left to do, and no constraint changes any more; None where nobody can say."""
         return None
 
+    def swerves(self, actions: FloatArray) -> FloatArray | None:
+        """Return (N, S, na) what gets robots out of the way in place of actions (N, na); None where the task knows nothing."""
+        return None
+
     def action_bounds(self, model: mujoco.MjModel) -> tuple[FloatArray, FloatArray]:
         """Return the action space's bounds (na,); by default the actuators' control ranges."""
         low, high = model.actuator_ctrlrange.T

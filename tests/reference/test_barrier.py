@@ -16,6 +16,7 @@ from saferl_envs.engine import Engine
 from saferl_envs.errors import ConfigError
 from saferl_envs.foresight import DIVERGED, Foresight
 from saferl_envs.make import make_copies
+from saferl_envs.tasks.navigation_robots import Car
 
 Array = np.ndarray[Any, Any]
 HOVER = np.full(2, 0.027 * 9.81 / 0.298 - 1.0)
@@ -235,6 +236,52 @@ def test_a_robot_on_the_floor_brakes_before_it_enters_a_hazard(name: str) -> Non
     assert entered > 5
     assert corrected > 5
     assert kept.simulation.qpos[0, 0] > 0.2  # it has come close
+
+
+def _towards_the_goal(copies: Engine) -> Array:
+    """Return what drives a robot straight to its goal, whatever is in between."""
+    task: Any = copies.task
+    motion = task.robot.motion(copies.simulation.qpos, copies.simulation.qvel)
+    to = copies.memory["goal"] - motion.position
+    car = isinstance(task.robot, Car)  # drives along minus its y
+    off = np.arctan2(to[:, 1], to[:, 0]) - motion.heading + 0.5 * np.pi * car
+    off = (off + np.pi) % (2.0 * np.pi) - np.pi
+    drive, turn = np.where(np.abs(off) < 0.5, 1.0, 0.0), np.clip(2.0 * off, -1.0, 1.0)
+    actions = np.stack((drive + turn, drive - turn) if car else (drive, turn), axis=1)
+    return np.clip(actions, -1.0, 1.0)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("PointGoal1-v0", 30), ("CarGoal1-v0", 20)])
+def test_a_robot_that_swerves_goes_round_what_stops_others(name: str, steps: int) -> None:
+    ahead = [(0.7, 0.03), *((-1.4, 0.4 * k - 1.2) for k in range(7))]
+    layout = {"robot": (0.0, 0.0, DRIVES[name][0]), "hazards": ahead, "vases": (-1.0, -1.0), "goal": (1.4, 0.0)}
+    reached = {}
+    for swerve in (0, steps):
+        copies = engine(name, 1)
+        copies.reset(options={"layout": layout})
+        safeguard = BarrierSafeguard(
+            copies, Brake(copies), horizon=40, rate=1.0, constraints=("hazards",), until_rest=True, swerve=swerve, threads=1
+        )
+        hazards = copies.constraints.slices[copies.constraints.names.index("hazards")]
+        rungs = set()
+        for _ in range(200):
+            found = safeguard.filter(copies.present(), _towards_the_goal(copies))
+            assert found.verified.all()
+            rungs.add(int(found.rung[0]))
+            transition = copies.step(found.action)
+            assert (transition.values[:, hazards] <= 0.0).all()
+            reached[swerve] = bool(transition.reward_terms["goal"][0])
+            if reached[swerve]:
+                break
+        assert rungs <= set(range(safeguard.rungs))
+        assert (1 in rungs) or not swerve
+    assert reached == {0: False, steps: True}
+
+
+def test_swerves_are_refused_where_nobody_knows_how() -> None:
+    copies = engine("CartPoleBalance-v0", 1)
+    with pytest.raises(ConfigError, match="swerve needs a robot that can turn away, and CartPoleBalance does not say how"):
+        BarrierSafeguard(copies, linear_backup(copies), swerve=5)
 
 
 GUARDED = ("torque", "joint_velocity", "hip_roll", "base_orientation")

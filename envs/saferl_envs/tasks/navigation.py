@@ -206,6 +206,9 @@ class Navigation(Task):
         still = np.square(vases).sum(axis=2).max(axis=1, initial=0.0) < STILL**2
         return np.asarray(still & (np.hypot(velocity[:, 0], velocity[:, 1]) < RESTING))
 
+    def swerves(self, actions: FloatArray) -> FloatArray:
+        return self.robot.swerves(actions)
+
     def markers(self, memory: Memory) -> Mapping[str, FloatArray]:
         hazards = memory["hazards"].reshape(len(memory["hazards"]), self.counts["hazards"], 2)
         return {f"hazards{i}": flat(hazards[:, i], 0.01) for i in range(hazards.shape[1])}

@@ -70,6 +70,10 @@ class Robot(ABC):
     def brake(self, motion: Motion) -> FloatArray:
         """Return actions (N, 2) that bring the robots to a stop."""
 
+    @abstractmethod
+    def swerves(self, actions: FloatArray) -> FloatArray:
+        """Return (N, 2, 2) what turns robots as sharply as they can to either side while they go on as with actions (N, 2)."""
+
 
 class Point(Robot):
     """A ball pushed along its x and turned: actions are a force and a turning speed."""
@@ -95,6 +99,11 @@ class Point(Robot):
         actions: FloatArray = np.clip(np.stack((-_AGAINST * forward, turn), axis=1), -1.0, 1.0)
         return actions
 
+    def swerves(self, actions: FloatArray) -> FloatArray:
+        """Push as proposed, and turn at full speed."""
+        push = actions[:, 0]
+        return np.stack([np.stack((push, np.full_like(push, side)), axis=1) for side in (-1.0, 1.0)], axis=1)
+
 
 class Car(Robot):
     """A box on two driven wheels and a caster: actions are the wheels' torques. Its axle is along x, so it drives along y."""
@@ -118,6 +127,12 @@ class Car(Robot):
     def brake(self, motion: Motion) -> FloatArray:
         """Leave the wheels to their damping: they are so light that it stops them within a step, and the floor the car."""
         return np.zeros((len(motion.heading), 2))
+
+    def swerves(self, actions: FloatArray) -> FloatArray:
+        """Drive both wheels as far apart as can be, with as much of the proposed drive as that leaves."""
+        drive = 0.5 * actions.sum(axis=1)
+        left = [np.clip(np.stack((drive - side, drive + side), axis=1), -1.0, 1.0) for side in (-1.0, 1.0)]
+        return np.stack(left, axis=1)
 
 
 def _turned(velocity: FloatArray, heading: FloatArray) -> FloatArray:
