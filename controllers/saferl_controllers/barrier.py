@@ -55,7 +55,7 @@ class BarrierSafeguard(Safeguard):
         constraints: Names of those to keep, or None for all.
         margin: How far from their limits constraint values are kept, in their unit, where the backup allows.
         margin_rate: Share of what is left of the margin's outer half that may be lost per step by a robot at the margin, which
-            corrections bring back at that rate.
+            corrections bring back at that rate, or else one coordinate of the action at its bound.
         until_rest: Whether the look-ahead of a copy ends where its backup, `Brake`, has brought it to rest.
         swerve: Control steps for which a proposal must be safe to hold; what cannot be held becomes the task's own swerve, with
             which all else goes on as with a proposal. 0 leaves proposals as they are.
@@ -102,7 +102,7 @@ class BarrierSafeguard(Safeguard):
         self.ahead = LookAhead(
             engine, backup, horizon, constraints=constraints, margin=margin, until_rest=until_rest, threads=threads
         )
-        self._swerve = Swerve(self.ahead, swerve) if swerve else None
+        self._swerve = Swerve(self.ahead, swerve, _OUTER * margin) if swerve else None
         self._first = 1 if self._swerve is None else 2
         self.rungs = self._first + rounds + 2
         self._decay = (1.0 - rate) ** np.arange(1, horizon + 1)
@@ -139,7 +139,8 @@ class BarrierSafeguard(Safeguard):
             open_[ids] = ~_above(margins[ids], floor[ids])
         ids = np.flatnonzero(open_)
         if ids.size:
-            action[ids], margins[ids], rung[ids] = backup.actions[ids], backup.margins[ids], self.rungs - 2
+            last = backup if self.margin_rate == 0.0 else self._way_out(ids, now, backup, floor)
+            action[ids], margins[ids], rung[ids] = last.actions[ids], last.margins[ids], self.rungs - 2
             _keep_better(best, ids, action, margins)
             lost = ids[margins[ids].min(axis=(1, 2)) < 0.0]
             action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rungs - 1
@@ -180,6 +181,22 @@ class BarrierSafeguard(Safeguard):
         kept = (1.0 - self.margin_rate) ** np.arange(1, self.horizon + 1)
         back = np.minimum(now, 0.0)[:, np.newaxis] * kept[:, np.newaxis]
         return np.where((now < _AT * self.margin)[:, np.newaxis], np.maximum(floor, back), floor)
+
+    def _way_out(self, ids: IntArray, now: FloatArray, backup: Tried, floor: FloatArray) -> Tried:
+        """Return the backup's actions, or for copies `ids` in their margin what leads out of it.
+
+        That is, of these actions with one coordinate at a bound, which meet the floor, the one with most room in the end.
+        """
+        actions, margins = backup.actions.copy(), backup.margins.copy()
+        ids = ids[now[ids].min(axis=1) < 0.0]
+        for j, bound in np.ndindex(actions.shape[1], 2 if ids.size else 0):
+            extreme = backup.actions.copy()
+            extreme[:, j] = (self.low, self.high)[bound][j]
+            tried = self.ahead.follow(ids, extreme)
+            better = tried.margins[ids, -1].min(axis=1) > margins[ids, -1].min(axis=1)
+            better = ids[better & _above(tried.margins[ids], floor[ids])]
+            actions[better], margins[better] = tried.actions[better], tried.margins[better]
+        return Tried(actions, margins, backup.ends)
 
     def _corrected(self, ids: IntArray, wanted: FloatArray, about: Tried, floor: FloatArray) -> FloatArray:
         """Return for copies `ids` the actions (len(ids), na) closest to the wanted ones that meet the floor to first order."""

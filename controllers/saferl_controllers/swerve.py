@@ -15,6 +15,9 @@ from saferl_controllers.look_ahead import LookAhead
 from saferl_envs.errors import ConfigError
 from saferl_envs.signals import BoolArray, FloatArray
 
+_DRIFT = 1e-3
+"""Of a margin, in its unit: what a robot may lose while an action only begins to lead it away."""
+
 
 class Swerve:
     """Replaces actions that cannot be held.
@@ -24,13 +27,14 @@ class Swerve:
     Args:
         ahead: Looks ahead for the copies.
         steps: How long actions must be safe to hold.
+        spared: How much of the margin may be used up meanwhile; no action is blocked that only leads out of it.
 
     Raises:
         ConfigError: The task knows no way out.
     """
 
-    def __init__(self, ahead: LookAhead, steps: int) -> None:
-        self.ahead, self.steps = ahead, steps
+    def __init__(self, ahead: LookAhead, steps: int, spared: float = 0.0) -> None:
+        self.ahead, self.steps, self.spared = ahead, steps, spared
         self._swerves: Any = ahead.engine.task.swerves
         low, _ = ahead.engine.task.action_bounds(ahead.engine.simulation.model)
         if self._swerves(np.zeros((1, len(low)))) is None:
@@ -39,7 +43,8 @@ class Swerve:
 
     def __call__(self, wanted: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return actions (N, na) for the present state in place of the wanted ones, and (N,) which of them are swerves."""
-        blocked = self.ahead.held(np.arange(len(wanted)), wanted[:, np.newaxis], self.steps)[:, 0] < 0.0
+        least = np.minimum(self.ahead.now().min(axis=1), -self.spared) - _DRIFT
+        blocked = self.ahead.held(np.arange(len(wanted)), wanted[:, np.newaxis], self.steps)[:, 0] < least
         ids = np.flatnonzero(blocked)
         if not ids.size:
             return wanted, blocked
