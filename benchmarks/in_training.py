@@ -1,7 +1,9 @@
 """Violations while training: a learner behind the barrier safeguard beside TD3, PPO-Lagrangian and ACS, an arm and a point.
 
 Methods, rates, exploration, steps and safeguards were chosen on seed 100 (``calibration.csv``). On the point TD3 stays where it
-is stopped, PPO does not; there episodes of training behind the safeguard are shorter than those of the judgement.
+is stopped, PPO does not; there episodes of training behind the safeguard are shorter than those of the judgement. A campaign of
+150,000 steps on the point was given up after one training, PPO-Lagrangian's on seed 0 (``replaced.csv``): it had hardly begun to
+keep its limit, violating in 7.1 % of the steps where 2.5 % are allowed. Seed 0 is not reported there.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from benchmarks.safety_runs import Judge, beyond, comparison, mean, minutes_in_a
 TOPIC = "in_training"
 COMMAND = "python scripts/benchmark.py in_training"
 QUICK = f"{COMMAND} --quick"
-SEEDS = (0, 1, 2)
 TITLES = {"td3": "TD3", "ppo_lag": "PPO-Lagrangian", "acs": "ACS"}
 
 
@@ -25,6 +26,7 @@ class Setup(NamedTuple):
     Attributes:
         title: For claims.
         steps: Of every training.
+        seeds: Of the trainings.
         constraint: The constraint whose violation counts, or None for any.
         arms: What is trained on it.
         learner: The method behind the safeguard.
@@ -33,6 +35,7 @@ class Setup(NamedTuple):
 
     title: str
     steps: int
+    seeds: tuple[int, ...]
     constraint: str | None
     arms: tuple[str, ...]
     learner: str
@@ -41,12 +44,12 @@ class Setup(NamedTuple):
 
 TASKS = {
     "panda_reach": Setup(
-        "arm reach", 200_000, None, ("guarded", "td3", "ppo_lag", "acs"), "td3",
+        "arm reach", 200_000, (0, 1, 2), None, ("guarded", "td3", "ppo_lag", "acs"), "td3",
         ("--safeguard.backup", "returning", "--safeguard.gain", "6", "--safeguard.rate", "1", "--safeguard.rounds", "1",
          "--safeguard.price", "0.1"),
     ),
     "point_goal1": Setup(
-        "point goal", 150_000, "hazards", ("guarded", "td3", "ppo_lag"), "ppo",
+        "point goal", 300_000, (1, 2, 3), "hazards", ("guarded", "td3", "ppo_lag"), "ppo",
         ("--safeguard.backup", "braking", "--safeguard.constraints", "[hazards]", "--safeguard.rate", "1",
          "--safeguard.rounds", "2", "--safeguard.about", "backup", "--safeguard.until_rest", "true",
          "--safeguard.margin", "0.03", "--safeguard.margin_rate", "0.05", "--safeguard.swerve", "30",
@@ -67,7 +70,7 @@ COLUMNS = {
 
 def table() -> list[str]:
     """Return the arms in comparison, on each task whose rows are there."""
-    found = {task: whole(read_rows(TOPIC, raw(task)), setup.arms, SEEDS) for task, setup in TASKS.items()}
+    found = {task: whole(read_rows(TOPIC, raw(task)), setup.arms, setup.seeds) for task, setup in TASKS.items()}
     return [
         line
         for task, arms in found.items()
@@ -95,7 +98,7 @@ def run(quick: bool) -> None:
     """Train and judge what has no row yet. Quick: the arm, one seed, 20,000 steps."""
     for task in ("panda_reach",) if quick else TASKS:
         setup = TASKS[task]
-        jobs = [_job(arm, task, seed, quick) for seed in (SEEDS[:1] if quick else SEEDS) for arm in setup.arms]
+        jobs = [_job(arm, task, seed, quick) for seed in setup.seeds[: 1 if quick else None] for arm in setup.arms]
         name = f"quick_{raw(task)}" if quick else raw(task)
         campaign(TOPIC, name, folder(TOPIC) / "runs" / task, jobs, Judge(setup.constraint))
 
@@ -109,7 +112,7 @@ def _job(arm: str, task: str, seed: int, quick: bool) -> Job:
 
 def claims() -> list[Claim]:
     """Return the claims that the raw rows support: sums over the whole training, returns of the deterministic last iterate."""
-    found = {task: whole(read_rows(TOPIC, raw(task)), setup.arms, SEEDS) for task, setup in TASKS.items()}
+    found = {task: whole(read_rows(TOPIC, raw(task)), setup.arms, setup.seeds) for task, setup in TASKS.items()}
     return [claim for task, arms in found.items() if len(arms) == len(TASKS[task].arms) for claim in _of(task, arms)]
 
 
@@ -118,7 +121,7 @@ def _of(task: str, arms: dict[str, list[Row]]) -> list[Claim]:
 
     def claim(name: str, text: str, target: str, measured: float, unit: str, policy: str, said: str = "") -> Claim:
         text = f"{setup.title}, {setup.steps:,} steps: {text}"
-        return Claim(f"in-training-{task}-{name}", text, target, measured, unit, policy, list(SEEDS), COMMAND, QUICK,
+        return Claim(f"in-training-{task}-{name}", text, target, measured, unit, policy, list(setup.seeds), COMMAND, QUICK,
                      minutes_in_all(arms), raw(task), said)  # fmt: skip
 
     found = [

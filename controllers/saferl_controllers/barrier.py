@@ -139,7 +139,7 @@ class BarrierSafeguard(Safeguard):
             open_[ids] = ~_above(margins[ids], floor[ids])
         ids = np.flatnonzero(open_)
         if ids.size:
-            last = backup if self.margin_rate == 0.0 else self._way_out(ids, now, backup, floor)
+            last = backup if self.margin_rate == 0.0 else self._way_out(ids, now, backup, floor, proposed.dtype)
             action[ids], margins[ids], rung[ids] = last.actions[ids], last.margins[ids], self.rungs - 2
             _keep_better(best, ids, action, margins)
             lost = ids[margins[ids].min(axis=(1, 2)) < 0.0]
@@ -182,7 +182,7 @@ class BarrierSafeguard(Safeguard):
         back = np.minimum(now, 0.0)[:, np.newaxis] * kept[:, np.newaxis]
         return np.where((now < _AT * self.margin)[:, np.newaxis], np.maximum(floor, back), floor)
 
-    def _way_out(self, ids: IntArray, now: FloatArray, backup: Tried, floor: FloatArray) -> Tried:
+    def _way_out(self, ids: IntArray, now: FloatArray, backup: Tried, floor: FloatArray, precision: np.dtype[Any]) -> Tried:
         """Return the backup's actions, or for copies `ids` in their margin what leads out of it.
 
         That is, of these actions with one coordinate at a bound, which meet the floor, the one with most room in the end.
@@ -192,7 +192,7 @@ class BarrierSafeguard(Safeguard):
         for j, bound in np.ndindex(actions.shape[1], 2 if ids.size else 0):
             extreme = backup.actions.copy()
             extreme[:, j] = (self.low, self.high)[bound][j]
-            tried = self.ahead.follow(ids, extreme)
+            tried = self.ahead.follow(ids, self._rounded(extreme, precision))
             better = tried.margins[ids, -1].min(axis=1) > margins[ids, -1].min(axis=1)
             better = ids[better & _above(tried.margins[ids], floor[ids])]
             actions[better], margins[better] = tried.actions[better], tried.margins[better]

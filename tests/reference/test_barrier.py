@@ -278,6 +278,29 @@ def test_a_robot_that_swerves_goes_round_what_stops_others(name: str, steps: int
     assert reached == {0: False, steps: True}
 
 
+def test_a_robot_that_nothing_projected_brings_out_of_its_margin_backs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    bearing, away = -0.7, 0.2115
+    ahead = [(away * np.cos(bearing), away * np.sin(bearing)), *((-1.4, 0.4 * k - 1.2) for k in range(7))]
+    layout = {"robot": (0.0, 0.0, 0.0), "hazards": ahead, "vases": (-1.0, -1.0), "goal": (1.4, 0.0)}
+    out = {}
+    for escapes in (True, False):
+        if not escapes:
+            monkeypatch.setattr(BarrierSafeguard, "_way_out", lambda self, ids, now, backup, *rest: backup)
+        copies = engine("PointGoal1-v0", 1)
+        copies.reset(options={"layout": layout})
+        safeguard = BarrierSafeguard(
+            copies, Brake(copies), horizon=20, rate=1.0, rounds=2, about="backup", constraints=("hazards",), until_rest=True,
+            margin=0.03, margin_rate=0.05, threads=1,
+        )  # fmt: skip
+        for _ in range(60):
+            found = safeguard.filter(copies.present(), np.array([[1.0, -1.0]], np.float32))
+            assert found.verified.all()
+            copies.step(found.action)
+        out[escapes] = -float(copies.values()[0, 0])
+    assert out[False] < 0.015
+    assert out[True] > out[False] + 0.005
+
+
 def test_swerves_are_refused_where_nobody_knows_how() -> None:
     copies = engine("CartPoleBalance-v0", 1)
     with pytest.raises(ConfigError, match="swerve needs a robot that can turn away, and CartPoleBalance does not say how"):

@@ -131,8 +131,8 @@ class Car(Robot):
     def swerves(self, actions: FloatArray) -> FloatArray:
         """Drive both wheels as far apart as can be, with as much of the proposed drive as that leaves."""
         drive = 0.5 * actions.sum(axis=1)
-        left = [np.clip(np.stack((drive - side, drive + side), axis=1), -1.0, 1.0) for side in (-1.0, 1.0)]
-        return np.stack(left, axis=1)
+        ways = [np.clip(np.stack((drive - side, drive + side), axis=1), -1.0, 1.0) for side in (-1.0, 1.0)]
+        return np.stack(ways, axis=1)
 
 
 def _turned(velocity: FloatArray, heading: FloatArray) -> FloatArray:
