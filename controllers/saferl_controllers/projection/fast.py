@@ -35,6 +35,9 @@ _MANY = 8
 class PolytopeProjection:
     """Projects actions onto ``{G x <= h} inside a box``; rows may differ from point to point.
 
+    Of several rows, one that only an entry of less than about 1e-5 of its length can meet, so that the projection would lie 1e5
+    times as far off as usual, may be taken for one that cannot be met: the answer is then least-violating and says so.
+
     Args:
         low: (n,) lower bounds.
         high: (n,) upper bounds.
