@@ -111,11 +111,10 @@ class BarrierSafeguard(Safeguard):
         """Return what to execute in place of the proposed actions (N, na), for the engine's present state."""
         n, everybody = len(proposed), np.arange(len(proposed))
         wanted = self._rounded(proposed, proposed.dtype)
-        rung = np.zeros(n, np.intp)
+        rung, now = np.zeros(n, np.intp), self.ahead.now()
         if self._swerve is not None:
-            swerved, turned = self._swerve(wanted)
+            swerved, turned = self._swerve(wanted, now)
             wanted, rung[turned] = self._rounded(swerved, proposed.dtype), 1
-        now = self.ahead.now()
         tried = self.ahead.follow(everybody, wanted)
         action, margins, ends = tried.actions.copy(), tried.margins.copy(), tried.ends.copy()
         # no floor is higher than this one, so the backup need only be looked at where it is not reached

@@ -41,9 +41,9 @@ class Swerve:
             task = type(ahead.engine.task).__name__
             raise ConfigError(f"barrier safeguard: swerve needs a robot that can turn away, and {task} does not say how")
 
-    def __call__(self, wanted: FloatArray) -> tuple[FloatArray, BoolArray]:
-        """Return actions (N, na) for the present state in place of the wanted ones, and (N,) which of them are swerves."""
-        least = np.minimum(self.ahead.now().min(axis=1), -self.spared) - _DRIFT
+    def __call__(self, wanted: FloatArray, now: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Return actions (N, na) in place of the wanted ones, and (N,) which were changed, for present margins (N, K)."""
+        least = np.minimum(now.min(axis=1), -self.spared) - _DRIFT
         blocked = self.ahead.held(np.arange(len(wanted)), wanted[:, np.newaxis], self.steps)[:, 0] < least
         ids = np.flatnonzero(blocked)
         if not ids.size:
@@ -52,4 +52,4 @@ class Swerve:
         best = self.ahead.held(ids, ways, self.steps)[ids].argmax(axis=1)
         actions = wanted.copy()
         actions[ids] = ways[ids, best]
-        return actions, blocked
+        return actions, np.asarray((actions != wanted).any(axis=1))
