@@ -17,10 +17,10 @@ lets robots go round what they would only be stopped by.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from saferl_controllers.backup import Backup, Brake, holding_backup, linear_backup, returning_backup
 from saferl_controllers.look_ahead import LookAhead, Tried
@@ -224,6 +224,11 @@ def _keep_better(best: Tried, ids: IntArray, actions: FloatArray, margins: Float
     best.actions[better], best.margins[better] = actions[better], margins[better]
 
 
+_USED_BY = {"rest": ("linear", "returning"), "hold": ("holding",), "gain": ("returning",)}
+_USED_BY |= dict.fromkeys(("position_cost", "velocity_cost", "action_cost"), ("linear",))
+"""Which backups an option is for."""
+
+
 @register_safeguard(
     "barrier",
     "barrier conditions along a look-ahead in the simulation with a linear backup; verifies what it lets pass",
@@ -277,6 +282,13 @@ class BarrierSettings(SafeguardSettings):
     position_cost: PositiveFloat = 1.0
     velocity_cost: PositiveFloat = 0.1
     action_cost: PositiveFloat = 0.1
+
+    @model_validator(mode="after")
+    def _options_are_of_the_backup(self) -> Self:
+        for key, used_by in _USED_BY.items():
+            if self.backup not in used_by and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no effect on backup {self.backup}, only on {' and '.join(used_by)}")
+        return self
 
     def build(self, copies: Copies) -> BarrierSafeguard:
         """Return the safeguard of copies of a simulated task."""

@@ -241,6 +241,7 @@ def test_a_configuration_comes_back_from_its_json_form() -> None:
         ({"name": "barrier"}, "saferl/AntVelocity-v0", "hinges and slides"),
         ({"name": "barrier", "constraints": []}, "saferl/CartPoleBalance-v0", "safeguard.constraints"),
         ({"name": "barrier", "difference": 0.9}, "saferl/CartPoleBalance-v0", "safeguard.difference"),
+        ({"name": "barrier", "gain": 6}, "saferl/CartPoleBalance-v0", "gain has no effect on backup linear, only on returning"),
     ],
 )
 def test_mistakes_are_named(safeguard: dict[str, Any], env_id: str, words: str) -> None:
