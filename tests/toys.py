@@ -1,11 +1,15 @@
-"""Tiny tasks with facts that can be computed by hand."""
+"""Tiny tasks with facts that can be computed by hand, and copies of the suite's own to try things on."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import mujoco
 import numpy as np
 
+from saferl_envs import make_task
 from saferl_envs.constraints import AxisSpeed, JointPosition
+from saferl_envs.engine import Engine
 from saferl_envs.task import State, Task
 
 SLIDER = """
@@ -62,3 +66,17 @@ class Slider(Task):
 
     def terminated(self, signals, memory):
         return np.abs(signals["qpos"][:, 0]) > 0.6
+
+
+def engine(name: str, n: int, **kwargs: Any) -> Engine:
+    """Return copies of a task, seeded 0 ... n - 1 and reset."""
+    made = Engine(make_task(f"saferl/{name}", **kwargs), n, threads=1)
+    made.seed(np.arange(n))
+    made.reset()
+    return made
+
+
+def random_actions(copies: Engine, rng: np.random.Generator, branches: int = 1) -> np.ndarray[Any, Any]:
+    """Return actions (N, branches, na), uniform within their bounds."""
+    low, high = copies.action_space.low, copies.action_space.high
+    return rng.uniform(low, high, (branches, copies.num_envs, len(low))).swapaxes(0, 1)
