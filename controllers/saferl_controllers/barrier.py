@@ -20,13 +20,14 @@ from __future__ import annotations
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, model_validator
 
 from saferl_controllers.backup import Backup, Brake, holding_backup, linear_backup, returning_backup
 from saferl_controllers.look_ahead import LookAhead, Tried
 from saferl_controllers.projection.fast import PolytopeProjection
 from saferl_controllers.registry import SafeguardSettings, register_safeguard
-from saferl_controllers.safeguard import Safeguard, Safeguarded
+from saferl_controllers.safeguard import Safeguard, Safeguarded, require_width
 from saferl_controllers.swerve import Swerve
 from saferl_envs.copies import Copies
 from saferl_envs.engine import Engine
@@ -62,7 +63,7 @@ class BarrierSafeguard(Safeguard):
         threads: For physics, 0 for all cores.
 
     Rungs: 0 as proposed, in bounds; with `swerve`, 1 the swerve; the next `rounds` projected so often; then the backup's
-    action; last, the tried action whose worst margin is best.
+    action, or what leads out of the margin; last, the tried action whose worst margin is best.
 
     Raises:
         ConfigError: A number is out of range, actions have no bounds, or a constraint does not exist.
@@ -108,7 +109,14 @@ class BarrierSafeguard(Safeguard):
         self._decay = (1.0 - rate) ** np.arange(1, horizon + 1)
 
     def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
-        """Return what to execute in place of the proposed actions (N, na), for the engine's present state."""
+        """Return what to execute in place of the proposed actions (N, na), for the engine's present state.
+
+        Raises:
+            ConfigError: The proposals' width is not that of the task's actions, or there are not as many as copies.
+        """
+        require_width(proposed, self.low)
+        if len(proposed) != self.engine.num_envs:
+            raise ConfigError(f"barrier safeguard of {self.engine.num_envs} copies: got {len(proposed)} proposals")
         n, everybody = len(proposed), np.arange(len(proposed))
         wanted = self._rounded(proposed, proposed.dtype)
         rung, now = np.zeros(n, np.intp), self.ahead.now()
@@ -138,26 +146,27 @@ class BarrierSafeguard(Safeguard):
             open_[ids] = ~_above(margins[ids], floor[ids])
         ids = np.flatnonzero(open_)
         if ids.size:
-            last = backup if self.margin_rate == 0.0 else self._way_out(ids, now, backup, floor, proposed.dtype)
+            last, led = backup, np.zeros(n, np.bool_)
+            if self.margin_rate > 0.0:
+                last, led = self._way_out(ids, now, backup, floor, proposed.dtype)
             action[ids], margins[ids], rung[ids] = last.actions[ids], last.margins[ids], self.rungs - 2
             _keep_better(best, ids, action, margins)
-            lost = ids[margins[ids].min(axis=(1, 2)) < 0.0]
+            lost = ids[(margins[ids].min(axis=(1, 2)) < 0.0) & ~led[ids]]
             action[lost], margins[lost], rung[lost] = best.actions[lost], best.margins[lost], self.rungs - 1
         worst = margins.min(axis=(1, 2)) + self.margin
         return Safeguarded(
             action,
             worst >= 0.0,
             np.maximum(-worst, 0.0),
-            np.asarray((action != proposed).any(axis=1)),
+            # in the precision of what was proposed: a bound that has none there is no correction
+            np.asarray((_in(action, proposed.dtype) != proposed).any(axis=1)),
             np.asarray((worst >= 0.0) & (not self.engine.disturbed)),  # what was seen is not what will come
             rung,
         )
 
     def _rounded(self, actions: FloatArray, precision: np.dtype[Any]) -> FloatArray:
         """Return actions as they will be executed: in bounds, and with no more digits than the proposed ones have."""
-        if precision.kind == "f":
-            actions = actions.astype(precision).astype(np.float64)
-        held: FloatArray = np.clip(actions, self.low, self.high)
+        held: FloatArray = np.clip(_in(actions, precision).astype(np.float64), self.low, self.high)
         return held
 
     def _floor(self, now: FloatArray, backup: FloatArray) -> FloatArray:
@@ -181,12 +190,14 @@ class BarrierSafeguard(Safeguard):
         back = np.minimum(now, 0.0)[:, np.newaxis] * kept[:, np.newaxis]
         return np.where((now < _AT * self.margin)[:, np.newaxis], np.maximum(floor, back), floor)
 
-    def _way_out(self, ids: IntArray, now: FloatArray, backup: Tried, floor: FloatArray, precision: np.dtype[Any]) -> Tried:
-        """Return the backup's actions, or for copies `ids` in their margin what leads out of it.
+    def _way_out(
+        self, ids: IntArray, now: FloatArray, backup: Tried, floor: FloatArray, precision: np.dtype[Any]
+    ) -> tuple[Tried, BoolArray]:
+        """Return the backup's actions, or for copies `ids` in their margin what leads out of it, and (N,) for which.
 
         That is, of these actions with one coordinate at a bound, which meet the floor, the one with most room in the end.
         """
-        actions, margins = backup.actions.copy(), backup.margins.copy()
+        actions, margins, led = backup.actions.copy(), backup.margins.copy(), np.zeros(len(now), np.bool_)
         ids = ids[now[ids].min(axis=1) < 0.0]
         for j, bound in np.ndindex(actions.shape[1], 2 if ids.size else 0):
             extreme = backup.actions.copy()
@@ -194,8 +205,8 @@ class BarrierSafeguard(Safeguard):
             tried = self.ahead.follow(ids, self._rounded(extreme, precision))
             better = tried.margins[ids, -1].min(axis=1) > margins[ids, -1].min(axis=1)
             better = ids[better & _above(tried.margins[ids], floor[ids])]
-            actions[better], margins[better] = tried.actions[better], tried.margins[better]
-        return Tried(actions, margins, backup.ends)
+            actions[better], margins[better], led[better] = tried.actions[better], tried.margins[better], True
+        return Tried(actions, margins, backup.ends), led
 
     def _corrected(self, ids: IntArray, wanted: FloatArray, about: Tried, floor: FloatArray) -> FloatArray:
         """Return for copies `ids` the actions (len(ids), na) closest to the wanted ones that meet the floor to first order."""
@@ -211,6 +222,11 @@ class BarrierSafeguard(Safeguard):
         offsets = room - np.einsum("kri,ki->kr", flat, actions[ids])
         point: FloatArray = self._project(wanted[ids], -flat, offsets).point
         return point
+
+
+def _in(actions: FloatArray, precision: np.dtype[Any]) -> NDArray[Any]:
+    """Return actions with as many digits as floats of some precision have; others than floats have none to lose."""
+    return actions.astype(precision) if precision.kind == "f" else actions
 
 
 def _above(margins: FloatArray, floor: FloatArray) -> BoolArray:

@@ -56,7 +56,7 @@ class GuardedPolicy:
         """Return what may be executed in place of the policy's actions, (na,) or (N, na) as these are, and its state.
 
         Raises:
-            ConfigError: The policy's actions have another shape.
+            ConfigError: The policy's actions have another shape, or are not finite.
         """
         proposed, state = self.policy.predict(observation, *args, **kwargs)
         proposed = np.asarray(proposed)
@@ -64,6 +64,8 @@ class GuardedPolicy:
             proposed = proposed.astype(np.float64)
         if proposed.ndim not in (1, 2):
             raise ConfigError(f"a guarded policy's actions have shape {proposed.shape}, expected (na,) or (N, na)")
+        if not np.isfinite(proposed).all():
+            raise ConfigError(f"a guarded policy's actions must be numbers, got {proposed.tolist()}")
         one = proposed.ndim == 1
         self.last = self.safeguard.filter(self.signals(), proposed[np.newaxis] if one else proposed)
         action = self.last.action.astype(proposed.dtype)

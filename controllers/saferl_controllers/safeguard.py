@@ -64,6 +64,16 @@ class Safeguard(ABC):
         """Return what to execute in place of the proposed actions (N, na). Modifies nothing."""
 
 
+def require_width(proposed: FloatArray, low: FloatArray) -> None:
+    """Refuse proposals (N, na) that have not as many numbers as bounds (na,).
+
+    Raises:
+        ConfigError: They have not.
+    """
+    if proposed.shape[1:] != low.shape:
+        raise ConfigError(f"a safeguard of actions of {low.size} numbers was proposed {proposed.shape[-1]}")
+
+
 class BoxSafeguard(Safeguard):
     """Clips actions to a box: the closest admissible action, always feasible.
 
@@ -81,7 +91,12 @@ class BoxSafeguard(Safeguard):
             raise ConfigError(f"box safeguard: low {self.low.tolist()} must not be above high {self.high.tolist()}")
 
     def filter(self, signals: Signals, proposed: FloatArray) -> Safeguarded:
-        """Return the clipped actions."""
+        """Return the clipped actions.
+
+        Raises:
+            ConfigError: The proposals' width is not that of the box.
+        """
+        require_width(proposed, self.low)
         action = project_box(proposed, self.low, self.high)
         n = proposed.shape[0]
         return Safeguarded(

@@ -20,7 +20,7 @@ from saferl_envs.disturbances import Disturbance, Disturbed
 from saferl_envs.env_renderer import EnvRenderer
 from saferl_envs.errors import ConstraintError, TaskError
 from saferl_envs.mujoco_signals import MujocoSignals
-from saferl_envs.noise import Noise
+from saferl_envs.noise import Noise, as_seeds
 from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 from saferl_envs.simulation import Simulation
 from saferl_envs.spaces import action_space, observation_space
@@ -88,13 +88,10 @@ class Engine:
         """Give some copies, or all, a seed each, and forget how many episodes they have begun.
 
         Raises:
-            TaskError: A seed is negative or has more than 64 bits.
+            TaskError: A seed is negative, no whole number, or has more than 64 bits.
         """
         which = self._all if ids is None else ids
-        try:
-            self.seeds[which] = seeds
-        except OverflowError as error:
-            raise TaskError(f"seeds must be whole numbers from 0 to 2**64 - 1, got {seeds!r}") from error
+        self.seeds[which] = as_seeds(seeds)
         self.episodes[which] = 0
 
     def _noise(self, ids: IntArray) -> Noise:

@@ -18,7 +18,7 @@ from saferl_envs.gymnasium_make import make_env, said_in_one_line
 from saferl_envs.gymnasium_renderer import TwinRenderer
 from saferl_envs.gymnasium_spaces import ActionLog, Actions, ObservationBatch, same_bits
 from saferl_envs.ledger import Ledger
-from saferl_envs.noise import Noise
+from saferl_envs.noise import Noise, as_seeds
 from saferl_envs.signals import BoolArray, FloatArray, IntArray, Signals
 
 _UNLIMITED = 2**62  # steps
@@ -103,13 +103,10 @@ class GymnasiumCopies:
         """Give some copies, or all, a seed each, and forget how many episodes they have begun.
 
         Raises:
-            TaskError: A seed is negative or has more than 64 bits.
+            TaskError: A seed is negative, no whole number, or has more than 64 bits.
         """
         which = self._all if ids is None else ids
-        try:
-            self.seeds[which] = seeds
-        except OverflowError as error:
-            raise TaskError(f"seeds must be whole numbers from 0 to 2**64 - 1, got {seeds!r}") from error
+        self.seeds[which] = as_seeds(seeds)
         self.episodes[which] = 0
 
     def reset(self, ids: IntArray | None = None) -> None:

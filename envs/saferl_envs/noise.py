@@ -13,9 +13,27 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from saferl_envs.errors import TaskError
 from saferl_envs.signals import FloatArray
 
 UInt64Array = NDArray[np.uint64]
+
+
+def as_seeds(seeds: ArrayLike) -> UInt64Array:
+    """Return seeds as numbers of 64 bits.
+
+    Raises:
+        TaskError: One is negative, no whole number, or has more than 64 bits.
+    """
+    try:
+        found, given = np.array(seeds, np.uint64), np.asarray(seeds)
+        valid = not ((given < 0) | (given % 1 != 0)).any()
+    except (OverflowError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise TaskError(f"seeds must be whole numbers from 0 to 2**64 - 1, got {seeds!r}")
+    return found
+
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)

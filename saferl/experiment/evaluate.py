@@ -163,6 +163,9 @@ def read_changes(path: str) -> dict[str, Any]:
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     """Return a configuration whose environment or safeguard is changed.
 
+    A safeguard that is named is a new one, with defaults where the changes say nothing; without its name, options of the
+    run's own change.
+
     Raises:
         ConfigError: A change is of something else, or is invalid.
     """
@@ -178,4 +181,8 @@ def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
     for key in env if isinstance(env, Mapping) else ("env",):
         if key not in CHANGEABLE:
             raise ConfigError(choose("key", key, CHANGEABLE, "the environment of an evaluation, --env"))
-    return build_config(merge(config.model_dump(), changes), "command line")
+    content = config.model_dump()
+    guard = changes.get("safeguard")
+    if isinstance(guard, Mapping) and "name" in guard:
+        content["safeguard"] = None
+    return build_config(merge(content, changes), "command line")

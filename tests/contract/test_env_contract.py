@@ -539,6 +539,8 @@ MISTAKES = {
     "negative threads": (lambda: gymnasium.make_vec(HOPPER, num_envs=1, threads=-1), TaskError, "threads.*-1"),
     "time limit of no steps": (lambda: TaskEnv(HOPPER, max_episode_steps=0), TaskError, "max_episode_steps.*0"),
     "seed of 65 bits": (lambda: TaskEnv(HOPPER).reset(seed=2**64), TaskError, "seeds.*18446744073709551616"),
+    "negative seed of an engine": (lambda: TaskEnv(HOPPER).engine.seed(np.array([-1])), TaskError, r"seeds.*array\(\[-1\]\)"),
+    "half a seed": (lambda: TaskEnv(HOPPER).engine.seed([1.5]), TaskError, r"seeds.*1\.5"),
     "negative seed": (
         lambda: gymnasium.make_vec(HOPPER, num_envs=2, threads=1).reset(seed=[3, -1]),
         TaskError,

@@ -273,6 +273,8 @@ def test_bad_bounds_and_weights_are_named(low: Any, high: Any, more: dict[str, A
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ConfigError, match="in 2 dimensions"):
         PolytopeProjection(-np.ones(2), np.ones(2))(np.zeros((1, 2)), np.zeros((3, 2)), np.zeros(2))
+    with pytest.raises(ConfigError, match="3 slack weights for 2 rows"):
+        PolytopeProjection(-np.ones(2), np.ones(2), slack_weights=np.ones(3))(np.zeros((1, 2)), np.zeros((2, 2)), np.zeros(2))
     with pytest.raises(ConfigError, match="level"):
         ChanceProjection(-np.ones(2), np.ones(2), 1, 0.4)
 

@@ -80,6 +80,16 @@ def test_a_quadruped_is_guarded_by_standing_still() -> None:
     assert wildest > 0.0
 
 
+def test_a_proposal_at_a_bound_that_has_no_such_float_is_not_corrected() -> None:
+    copies = engine("HumanoidVelocity-v0", 1)
+    safeguard = safeguards()["barrier"].settings.model_validate({"backup": "holding", "horizon": 1}).build(copies)
+    found = safeguard.filter(copies.present(), copies.action_space.high[np.newaxis])
+    assert copies.action_space.high.dtype == np.float32
+    assert found.action.max() < copies.action_space.high.max()  # 0.4 as a double is less
+    assert found.rung.tolist() == [0]
+    assert not found.intervened.any()
+
+
 def test_a_margin_is_kept_from_the_limit() -> None:
     copies = engine("CartPoleBalance-v0", 1)
     nearest = {}

@@ -95,18 +95,25 @@ def test_a_robot_that_nothing_projected_brings_out_of_its_margin_backs_out(monke
     out = {}
     for escapes in (True, False):
         if not escapes:
-            monkeypatch.setattr(BarrierSafeguard, "_way_out", lambda self, ids, now, backup, *rest: backup)
+            monkeypatch.setattr(
+                BarrierSafeguard, "_way_out", lambda self, ids, now, backup, *_: (backup, np.zeros(1, np.bool_))
+            )
         copies = engine("PointGoal1-v0", 1)
         copies.reset(options={"layout": layout})
         safeguard = BarrierSafeguard(
             copies, Brake(copies), horizon=20, rate=1.0, rounds=2, about="backup", constraints=("hazards",), until_rest=True,
             margin=0.03, margin_rate=0.05, threads=1,
         )  # fmt: skip
+        rungs = []
         for _ in range(60):
             found = safeguard.filter(copies.present(), np.array([[1.0, -1.0]], np.float32))
             assert found.verified.all()
+            rungs.append(int(found.rung[0]))
             copies.step(found.action)
         out[escapes] = -float(copies.values()[0, 0])
+        if escapes:
+            assert safeguard.rungs - 2 in rungs
+            assert safeguard.rungs - 1 not in rungs
     assert out[False] < 0.015
     assert out[True] > out[False] + 0.005
 

@@ -12,7 +12,7 @@ import yaml
 from saferl.cli import main
 from saferl.experiment.build import make_copies, make_model, make_vec_env
 from saferl.experiment.config import build_config
-from saferl.experiment.evaluate import evaluate
+from saferl.experiment.evaluate import changed, evaluate
 from saferl.experiment.train import train
 from saferl.vec import ConstrainedVecEnv
 from stable_baselines3 import PPO
@@ -188,6 +188,17 @@ def test_a_policy_is_evaluated_behind_one_and_without(tmp_path: Any) -> None:
         evaluate(run.path, episodes=2, which="last", changes={"method": {"name": "ppo"}})
 
 
+def test_a_named_safeguard_is_a_new_one_and_an_option_alone_changes_the_runs_own() -> None:
+    own = {"name": "barrier", "backup": "returning", "gain": 6.0, "rate": 1.0}
+    config: Any = build_config({**CONTENT, "env": {"id": "saferl/PandaReach-v0"}, "safeguard": own}, "test")
+    named: Any = changed(config, {"safeguard": {"name": "barrier", "backup": "holding"}}).safeguard
+    assert (named.backup, named.gain, named.rate) == ("holding", 4.0, 0.2)
+    option: Any = changed(config, {"safeguard": {"gain": 3.0}}).safeguard
+    assert (option.backup, option.gain, option.rate) == ("returning", 3.0, 1.0)
+    with pytest.raises(ConfigError, match="gain has no effect on backup holding"):
+        changed(config, {"safeguard": {"backup": "holding"}})
+
+
 def test_one_file_guards_a_policy_of_cat_and_one_trained_elsewhere(tmp_path: Any, capsys: Any) -> None:
     method = {"name": "cat", "n_steps": 16, "batch_size": 64, "net_arch": [8]}
     ours = {**CONTENT, "safeguard": None, "total_timesteps": 64, "video": {"seconds": 0}, "method": method}
@@ -333,6 +344,14 @@ def test_actions_of_another_shape_are_refused() -> None:
     copies = cart_poles(3)
     with pytest.raises(ConfigError, match=r"actions have shape \(\), expected \(na,\)"):
         GuardedPolicy(Scalar(), HALF, copies.present).predict(np.zeros(4))
+    with pytest.raises(ConfigError, match="actions must be numbers"):
+        GuardedPolicy(Proposes(np.nan), HALF, copies.present).predict(np.zeros(4))
+    barrier: Any = build_config(CONTENT, "test").safeguard
+    for guard in (HALF, barrier.build(copies)):
+        with pytest.raises(ConfigError, match="a safeguard of actions of 1 numbers was proposed 2"):
+            guard.filter(copies.present(), np.zeros((3, 2)))
+    with pytest.raises(ConfigError, match="barrier safeguard of 3 copies: got 2 proposals"):
+        barrier.build(copies).filter(copies.present(), np.zeros((2, 1)))
     with pytest.raises(TaskError, match=r"actions have shape \(2, 1\), expected \(3, 1\)"):
         GuardedCopies(copies, HALF).step(np.zeros((2, 1)))
 

@@ -75,6 +75,8 @@ class PolytopeProjection:
             raise ConfigError(
                 f"projection in {box.size} dimensions: got points {points.shape}, rows {rows.shape}, offsets {offsets.shape}"
             )
+        if self._prices is not None and len(self._prices) != m:
+            raise ConfigError(f"projection: {len(self._prices)} slack weights for {m} rows")
         nearest = np.minimum(np.maximum(points, box.low), box.high)
         if n == 1:
             return self._alone(points, nearest, rows.reshape(m, size), offsets.reshape(m))
