@@ -1,7 +1,7 @@
 """Violations while training: a learner behind the barrier safeguard beside TD3, PPO-Lagrangian and ACS, an arm and a point.
 
 Methods, rates, exploration, steps and safeguards were chosen on seed 100 (``calibration.csv``). On the point the learner behind
-the safeguard is PPO, which came further in the trainings tried than TD3, and its episodes are shorter than those of the judgement.
+the safeguard is PPO, which came further in the trainings tried than TD3; its training episodes are shorter than those judged.
 A campaign of 150,000 steps on the point was given up after one training, PPO-Lagrangian's on seed 0 (``replaced.csv``): it had
 hardly begun to keep its limit, violating in 7.1 % of the steps where 2.5 % are allowed. Seed 0 is not reported there.
 """
